@@ -1,0 +1,10 @@
+//! Builds guest images for Kata Containers.
+
+pub mod digest;
+pub mod distro;
+pub mod epoch;
+pub mod event;
+pub mod lock;
+pub mod package;
+pub mod recipe;
+pub mod tree;

@@ -1,0 +1,1 @@
+//! Debian packages: the words of dpkg and apt.
