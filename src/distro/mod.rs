@@ -3,10 +3,14 @@
 //! A file says where a distribution lives, which keys it signs with, which suites a release has
 //! and what a guest needs from it. It never says how: that is the family's business.
 
-use std::fmt;
-use std::str::FromStr;
+mod architecture;
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use serde::Deserialize;
+
+pub use architecture::{Architecture, UnknownArchitecture};
 
 /// One distribution, as its data file says.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -27,7 +31,11 @@ pub struct Distro {
     pub mirrors: Vec<Mirror>,
     /// Components used unless the recipe names others: `main`.
     pub components: Vec<String>,
-    /// The releases.
+    /// Addresses where it publishes its keys. What comes from there counts only if its
+    /// fingerprint is among [`Release::keys`].
+    #[serde(default)]
+    pub key_addresses: Vec<String>,
+    /// The releases, the newest stable one first.
     pub releases: Vec<Release>,
     /// What a guest is made of when the recipe names no packages.
     pub packages: GuestPackages,
@@ -49,9 +57,9 @@ pub struct Mirror {
     pub url: String,
     /// The security archive's root, if it is another one.
     pub security: Option<String>,
-    /// Kernel names of the architectures it holds; all, if empty.
+    /// The architectures it holds; all, if empty.
     #[serde(default)]
-    pub architectures: Vec<String>,
+    pub architectures: Vec<Architecture>,
 }
 
 /// One release of a distribution.
@@ -67,8 +75,8 @@ pub struct Release {
     pub aliases: Vec<String>,
     /// Suites in order of priority, the first being the release pocket itself.
     pub suites: Vec<Suite>,
-    /// Kernel names of the architectures it was published for.
-    pub architectures: Vec<String>,
+    /// The architectures that its mirrors hold today.
+    pub architectures: Vec<Architecture>,
     /// Full fingerprints (hexadecimal, upper case) of the primary keys that may sign its suites.
     pub keys: Vec<String>,
     /// Whether `/bin`, `/sbin` and `/lib` are links into `/usr`.
@@ -84,6 +92,9 @@ pub struct Suite {
     /// Whether it lives in the security archive.
     #[serde(default)]
     pub security: bool,
+    /// The architectures it covers, when those are fewer than the release's; else empty.
+    #[serde(default)]
+    pub architectures: Vec<Architecture>,
 }
 
 /// What a guest is made of.
@@ -96,63 +107,240 @@ pub struct GuestPackages {
     pub systemd: Vec<String>,
     /// Where the agent filters system calls.
     pub seccomp: Vec<String>,
+    /// In every guest of one architecture.
+    #[serde(default)]
+    pub architecture: BTreeMap<Architecture, Vec<String>>,
 }
 
-/// A processor architecture, by the kernel's name for it (`uname -m`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Architecture {
-    /// 64-bit x86, `x86_64`; Debian's `amd64`.
-    X86_64,
-    /// 64-bit ARM, `aarch64`; Debian's `arm64`.
-    Aarch64,
-    /// 64-bit POWER, little-endian, `ppc64le`; Debian's `ppc64el`.
-    Ppc64le,
-    /// IBM Z, `s390x`.
-    S390x,
-}
+/// The data files. Adding a distribution is adding a file and its name here.
+const FILES: [&str; 2] = [include_str!("debian.toml"), include_str!("ubuntu.toml")];
 
-impl Architecture {
-    /// All of them, in the order in which tables show them.
-    pub const ALL: [Self; 4] = [Self::X86_64, Self::Aarch64, Self::Ppc64le, Self::S390x];
-
-    /// The kernel's name: `x86_64`.
-    pub const fn kernel_name(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x86_64",
-            Self::Aarch64 => "aarch64",
-            Self::Ppc64le => "ppc64le",
-            Self::S390x => "s390x",
-        }
-    }
-
-    /// Debian's name: `amd64`.
-    pub const fn debian_name(self) -> &'static str {
-        match self {
-            Self::X86_64 => "amd64",
-            Self::Aarch64 => "arm64",
-            Self::Ppc64le => "ppc64el",
-            Self::S390x => "s390x",
-        }
-    }
-}
-
-impl fmt::Display for Architecture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.kernel_name())
-    }
-}
-
-/// Why a text is not an architecture.
+/// Why there is no such distribution or release.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the architecture {0:?} is not one of x86_64, aarch64, ppc64le, s390x")]
-pub struct UnknownArchitecture(String);
+pub enum Error {
+    /// No distribution has this name.
+    #[error("the distribution {name:?} is unknown{}; known are {known}", did_you_mean(meant.as_deref()))]
+    UnknownDistribution {
+        /// The name that was asked for.
+        name: String,
+        /// The most similar known name, if one is near.
+        meant: Option<String>,
+        /// All names, separated by commas.
+        known: String,
+    },
+    /// The distribution has no release of this name or number.
+    #[error("{distro} has no release {release:?}{}; known are {known}", did_you_mean(meant.as_deref()))]
+    UnknownRelease {
+        /// The distribution's name for people.
+        distro: String,
+        /// The release that was asked for.
+        release: String,
+        /// The most similar known name, if one is near.
+        meant: Option<String>,
+        /// All releases, separated by commas.
+        known: String,
+    },
+}
 
-impl FromStr for Architecture {
-    type Err = UnknownArchitecture;
+impl Distro {
+    /// Every distribution that is compiled in, sorted by name.
+    pub fn all() -> &'static [Self] {
+        static ALL: OnceLock<Vec<Distro>> = OnceLock::new();
+        ALL.get_or_init(|| {
+            let parse = |text| toml::from_str(text).expect("a test reads every data file");
+            FILES.into_iter().map(parse).collect()
+        })
+    }
 
-    /// Accepts the kernel's and Debian's names.
-    fn from_str(text: &str) -> Result<Self, UnknownArchitecture> {
-        let named = |a: &Self| text == a.kernel_name() || text == a.debian_name();
-        Self::ALL.into_iter().find(named).ok_or_else(|| UnknownArchitecture(text.to_owned()))
+    /// Returns the distribution with this name or alias.
+    ///
+    /// # Errors
+    /// [`Error::UnknownDistribution`], with the nearest name and the list of all.
+    pub fn find(name: &str) -> Result<&'static Self, Error> {
+        let named =
+            |distro: &&Self| distro.name == name || distro.aliases.iter().any(|a| a == name);
+        Self::all().iter().find(named).ok_or_else(|| {
+            let names = || Self::all().iter().map(|distro| distro.name.as_str());
+            Error::UnknownDistribution {
+                name: name.to_owned(),
+                meant: nearest(name, names()).map(ToOwned::to_owned),
+                known: names().collect::<Vec<_>>().join(", "),
+            }
+        })
+    }
+
+    /// Returns the release with this code name, number or alias: `trixie`, `13`, `stable`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRelease`], with the nearest name and the list of all.
+    pub fn release(&self, name: &str) -> Result<&Release, Error> {
+        self.releases.iter().find(|release| release.is_called(name)).ok_or_else(|| {
+            let known = |release: &Release| format!("{} ({})", release.codename, release.version);
+            let names = self.releases.iter().flat_map(Release::names);
+            Error::UnknownRelease {
+                distro: self.title.clone(),
+                release: name.to_owned(),
+                meant: nearest(name, names).map(ToOwned::to_owned),
+                known: self.releases.iter().map(known).collect::<Vec<_>>().join(", "),
+            }
+        })
+    }
+
+    /// The mirrors that hold `architecture`, in the order in which they are tried.
+    pub fn mirrors_for(&self, architecture: Architecture) -> impl Iterator<Item = &Mirror> {
+        let holds = move |mirror: &&Mirror| covers(&mirror.architectures, architecture);
+        self.mirrors.iter().filter(holds)
+    }
+}
+
+impl Release {
+    /// Whether `name` is its code name, number or alias.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.names().any(|known| known == name)
+    }
+
+    /// The suites that cover `architecture`, in order of priority.
+    pub fn suites_for(&self, architecture: Architecture) -> impl Iterator<Item = &Suite> {
+        self.suites.iter().filter(move |suite| covers(&suite.architectures, architecture))
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        [&self.codename, &self.version].into_iter().chain(&self.aliases).map(String::as_str)
+    }
+}
+
+impl GuestPackages {
+    /// The names for one kind of guest: what every guest has, what its processor needs, and what
+    /// systemd and the agent's filter of system calls need where they are wanted. Sorted.
+    pub fn names(&self, architecture: Architecture, systemd: bool, seccomp: bool) -> Vec<&str> {
+        let for_machine = self.architecture.get(&architecture).map_or(&[][..], Vec::as_slice);
+        let mut names: Vec<&str> = (self.base.iter())
+            .chain(for_machine)
+            .chain(systemd.then_some(&self.systemd).into_iter().flatten())
+            .chain(seccomp.then_some(&self.seccomp).into_iter().flatten())
+            .map(String::as_str)
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+fn covers(architectures: &[Architecture], wanted: Architecture) -> bool {
+    architectures.is_empty() || architectures.contains(&wanted)
+}
+
+/// Returns the candidate that `name` is most likely a slip of the finger for.
+pub(crate) fn nearest<'a>(
+    name: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
+    /// From tries: at 0.8 one wrong letter in a word of five counts, another word does not.
+    const SIMILAR: f64 = 0.8;
+    candidates
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(similarity, _)| *similarity >= SIMILAR)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+/// Words the answer of [`nearest`] for the middle of a sentence.
+pub(crate) fn did_you_mean(meant: Option<&str>) -> String {
+    meant.map_or_else(String::new, |meant| format!(" (did you mean {meant:?}?)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_distribution_is_found_by_its_name_and_a_slip_is_answered_with_the_right_one() {
+        for name in ["debian", "ubuntu"] {
+            assert_eq!(Distro::find(name).unwrap().name, name);
+        }
+        let message = Distro::find("debain").unwrap_err().to_string();
+        let expected = "the distribution \"debain\" is unknown (did you mean \"debian\"?); \
+                        known are debian, ubuntu";
+        assert_eq!(message, expected);
+        assert!(!Distro::find("x").unwrap_err().to_string().contains("did you mean"));
+    }
+
+    #[test]
+    fn a_release_is_found_by_code_name_number_and_alias() {
+        let cases = [
+            ("debian", "trixie", "trixie"),
+            ("debian", "13", "trixie"),
+            ("debian", "stable", "trixie"),
+            ("debian", "12", "bookworm"),
+            ("debian", "oldstable", "bookworm"),
+            ("debian", "11", "bullseye"),
+            ("debian", "testing", "forky"),
+            ("debian", "unstable", "sid"),
+            ("ubuntu", "24.04", "noble"),
+            ("ubuntu", "resolute", "resolute"),
+        ];
+        for (distro, name, codename) in cases {
+            assert_eq!(Distro::find(distro).unwrap().release(name).unwrap().codename, codename);
+        }
+        let debian = Distro::find("debian").unwrap();
+        let message = debian.release("trixi").unwrap_err().to_string();
+        assert!(message.starts_with("Debian has no release \"trixi\" (did you mean \"trixie\"?)"));
+        assert!(debian.release("10.11").is_err());
+    }
+
+    #[test]
+    fn every_data_file_is_complete_and_its_names_are_unambiguous() {
+        for distro in Distro::all() {
+            assert!(distro.release(&distro.default_release).is_ok(), "{}", distro.name);
+            let mut seen = std::collections::BTreeSet::new();
+            for release in &distro.releases {
+                assert!(release.names().all(|name| seen.insert(name)), "{}", release.codename);
+                assert!(!release.keys.is_empty() && !release.suites[0].security);
+                for &architecture in &release.architectures {
+                    assert!(distro.mirrors_for(architecture).count() > 0);
+                    assert!(release.suites_for(architecture).count() > 0);
+                }
+            }
+            let names = distro.packages.names(Architecture::X86_64, true, true);
+            assert!(names.iter().all(|name| name.parse::<crate::package::PackageName>().is_ok()));
+        }
+        assert!(Distro::all().is_sorted_by(|a, b| a.name < b.name));
+    }
+
+    #[test]
+    fn keys_are_pinned_by_the_whole_fingerprint_of_a_version_4_key() {
+        for release in Distro::all().iter().flat_map(|distro| &distro.releases) {
+            for key in &release.keys {
+                let digits = |b: u8| b.is_ascii_digit() || (b'A'..=b'F').contains(&b);
+                assert!(key.len() == 40 && key.bytes().all(digits), "{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn suites_and_mirrors_are_those_of_the_architecture() {
+        let debian = Distro::find("debian").unwrap();
+        let suites = |release: &str, architecture| -> Vec<&str> {
+            let release = debian.release(release).unwrap();
+            release.suites_for(architecture).map(|suite| suite.name.as_str()).collect()
+        };
+        assert_eq!(
+            suites("12", Architecture::X86_64),
+            ["bookworm", "bookworm-updates", "bookworm-security"]
+        );
+        assert_eq!(suites("12", Architecture::S390x), ["bookworm", "bookworm-updates"]);
+        let ubuntu = Distro::find("ubuntu").unwrap();
+        let ports: Vec<_> = ubuntu.mirrors_for(Architecture::Aarch64).map(|m| &m.url).collect();
+        assert_eq!(ports, ["http://ports.ubuntu.com/ubuntu-ports"]);
+    }
+
+    #[test]
+    fn kata_s_package_list_depends_on_init_seccomp_and_the_guest_s_processor() {
+        let packages = &Distro::find("ubuntu").unwrap().packages;
+        let base = ["chrony", "cryptsetup-bin", "dbus", "e2fsprogs", "iptables"];
+        assert_eq!(packages.names(Architecture::X86_64, false, false), base);
+        let systemd = packages.names(Architecture::X86_64, true, true);
+        assert!(systemd.contains(&"init") && systemd.contains(&"libseccomp2"));
+        assert!(packages.names(Architecture::S390x, false, false).contains(&"libcurl4"));
     }
 }
