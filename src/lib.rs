@@ -8,3 +8,4 @@ pub mod lock;
 pub mod package;
 pub mod recipe;
 pub mod tree;
+pub mod unpack;
