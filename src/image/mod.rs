@@ -1,0 +1,11 @@
+//! Writes a tree as an image, and reads images back.
+//!
+//! Comes in: a [`Tree`](crate::tree::Tree) and where its contents are. Goes out: the bytes of a
+//! disk image or an initrd, the same ones on every machine. Nothing here reads a clock, makes a
+//! random number, mounts, or starts a process. Names and renames of files are the caller's.
+
+mod error;
+mod medium;
+
+pub use error::Error;
+pub use medium::{Medium, Window};
