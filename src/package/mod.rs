@@ -6,6 +6,7 @@
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
 pub mod deb;
+pub mod path;
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,6 +22,13 @@ impl PackageName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether `text` could be a name.
+    pub fn is_well_formed(text: &str) -> bool {
+        let first = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let rest = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b));
+        first && rest && text.len() <= 255
     }
 }
 
@@ -39,9 +47,7 @@ impl FromStr for PackageName {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<Self, BadName> {
-        let first = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
-        let rest = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b));
-        if first && rest && text.len() <= 255 {
+        if Self::is_well_formed(text) {
             Ok(Self(text.to_owned()))
         } else {
             Err(BadName(text.chars().take(80).collect()))

@@ -1,4 +1,8 @@
 //! Debian packages: the words of dpkg and apt.
 
+pub mod control;
+pub mod index;
+pub mod relation;
 pub mod scripts;
 pub mod stanza;
+pub mod version;
