@@ -2,7 +2,6 @@
 
 use std::io;
 
-
 /// Something with a size and bytes at offsets. Reading never moves a cursor, so any number of
 /// threads may share one.
 pub trait Medium: Sync {

@@ -1,14 +1,98 @@
 //! What is asked for: a recipe file, options and Kata's environment variables, as one value.
 //!
 //! Everything after this room sees a [`Recipe`] only: names are well formed, the distribution
-//! exists, defaults are filled in.
+//! exists, defaults are filled in. Each source is read into a layer of the same shape, which
+//! remembers where each value was written; the layers are laid over each other (defaults, file,
+//! environment, options) and the result is checked once. So every mistake, wherever it was made, is
+//! found by the same rule and they are shown together. This room reads no file, no clock and no
+//! environment: it gets their contents.
 
-use std::path::PathBuf;
+mod complete;
+mod environment;
+mod file;
+mod layer;
+mod mistake;
+mod options;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+pub use environment::Destinations;
+pub use file::schema;
+pub use mistake::{Mistake, Mistakes, Origin};
+pub use options::Options;
 
 use crate::distro::{Architecture, Distro, Release};
 use crate::epoch::Epoch;
+use crate::event::Event;
 use crate::package::PackageName;
 use crate::tree::TreePath;
+
+/// Everything that a recipe is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The recipe file, if there is one.
+    pub file: Option<RecipeFile<'a>>,
+    /// The environment, as far as it is text.
+    pub environment: &'a BTreeMap<String, String>,
+    /// The command line.
+    pub options: &'a Options,
+    /// What else decides.
+    pub surroundings: &'a Surroundings,
+}
+
+/// A recipe file that was read from disk.
+#[derive(Debug, Clone, Copy)]
+pub struct RecipeFile<'a> {
+    /// Its path, for messages; relative paths in the file start from its directory.
+    pub path: &'a Path,
+    /// What it says.
+    pub text: &'a str,
+}
+
+/// What the machine and the verb contribute to a recipe.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// The processor of this machine: the guest's, unless another one is named.
+    pub host: Option<Architecture>,
+    /// The agent's source folder beside us in Kata's tree, if there is one.
+    pub agent_source: Option<PathBuf>,
+    /// The verb makes no guest (it locks, or takes a ready tree), so that it needs no agent.
+    pub without_agent: bool,
+}
+
+/// What came out of a [`Request`].
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// The recipe.
+    pub recipe: Recipe,
+    /// Where Kata's variables want the outputs.
+    pub destinations: Destinations,
+    /// Notes and warnings: variables that have no effect, what one choice implies.
+    pub remarks: Vec<Event>,
+}
+
+/// Reads a recipe from all its sources: the file over the defaults, the environment over the file,
+/// the options over the environment.
+///
+/// # Errors
+/// Every mistake that was found, each with the place where it was made.
+pub fn read(request: Request<'_>) -> Result<Reading, Mistakes> {
+    let mut mistakes = Mistakes::default();
+    let environment = environment::read(request.environment, &mut mistakes);
+    let mut layer = options::read(request.options, &mut mistakes).over(environment.layer);
+    if let Some(file) = request.file {
+        layer = layer.over(file::read(file, &mut mistakes));
+    }
+    let mut remarks = environment.remarks;
+    let recipe = complete::complete(layer, request.surroundings, &mut mistakes, &mut remarks);
+    match recipe {
+        Some(recipe) if mistakes.is_empty() => {
+            Ok(Reading { recipe, destinations: environment.destinations, remarks })
+        }
+        _ => Err(mistakes),
+    }
+}
 
 /// A complete request for a guest.
 #[derive(Debug, Clone)]
@@ -143,6 +227,10 @@ pub struct Guest {
     pub agent_version: Option<String>,
     /// Repository of the agent for the summary file (`KATA_REPO`).
     pub kata_repository: String,
+    /// Name of the distribution for the summary file, if not its own (`OS_NAME`).
+    pub distro_name: Option<String>,
+    /// Whether a tree without an init is refused (`SKIP_ROOTFS_CHECK=no`).
+    pub check_init: bool,
 }
 
 /// Which policy the agent starts with.
@@ -176,4 +264,185 @@ pub struct ImageOptions {
 pub enum FileSystem {
     /// ext4.
     Ext4,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    /// Reads a recipe on an x86 machine without an agent's source folder.
+    pub(super) fn request(
+        file: Option<&str>,
+        variables: &[(&str, &str)],
+        options: &Options,
+    ) -> Result<Reading, String> {
+        let host = Some(Architecture::X86_64);
+        let path = Path::new("guests/web.toml");
+        read(Request {
+            file: file.map(|text| RecipeFile { path, text }),
+            environment: &environment(variables),
+            options,
+            surroundings: &Surroundings { host, ..Surroundings::default() },
+        })
+        .map_err(|mistakes| mistakes.to_string())
+    }
+
+    fn probe() -> Options {
+        Options { agent: Some("probe".to_owned()), ..Options::default() }
+    }
+
+    #[test]
+    fn nothing_but_an_agent_is_debian_stable_with_kata_s_defaults() {
+        let recipe = request(None, &[], &probe()).unwrap().recipe;
+        assert_eq!(
+            (recipe.distro.name.as_str(), recipe.release.version.as_str()),
+            ("debian", "13")
+        );
+        assert_eq!((recipe.architecture, recipe.init), (Architecture::X86_64, Init::Systemd));
+        assert_eq!(recipe.packages.variant, Variant::Required);
+        let base: Vec<_> = recipe.packages.base.iter().map(PackageName::as_str).collect();
+        let expected =
+            ["chrony", "cryptsetup-bin", "dbus", "e2fsprogs", "init", "iptables", "kmod"];
+        assert_eq!(base, [&expected[..], &["libseccomp2", "systemd"]].concat());
+        let image = ImageOptions {
+            file_system: FileSystem::Ext4,
+            block_size: 4096,
+            free_space_mib: 0,
+            alignment_mib: 128,
+            dax_header: true,
+            journal: false,
+        };
+        assert_eq!(recipe.image, image);
+        assert_eq!(recipe.guest.agent_name, "kata-agent");
+        assert!(recipe.guest.seccomp && recipe.guest.check_init && !recipe.guest.prune);
+        assert_eq!(recipe.epoch, None);
+    }
+
+    #[test]
+    fn options_win_over_the_environment_and_that_over_the_file_over_the_default() {
+        let file = "version = \"11\"\ninit = \"agent\"\nagent.probe = true\n\
+                    extra-packages = [\"bash\"]\nimage.block-size = 1024";
+        let variables = [("OS_VERSION", "12"), ("EXTRA_PKGS", "curl"), ("BLOCK_SIZE", "2048")];
+        let options = Options {
+            version: Some("sid".to_owned()),
+            packages: vec!["vim".to_owned()],
+            ..Options::default()
+        };
+        let codename = |file, variables: &[_], options: &Options| {
+            let recipe = request(file, variables, options).unwrap().recipe;
+            recipe.release.codename
+        };
+        assert_eq!(codename(Some(file), &[], &Options::default()), "bullseye");
+        assert_eq!(codename(Some(file), &variables, &Options::default()), "bookworm");
+        assert_eq!(codename(Some(file), &variables, &options), "sid");
+        let recipe = request(Some(file), &variables, &options).unwrap().recipe;
+        let extra: Vec<_> = recipe.packages.extra.iter().map(PackageName::as_str).collect();
+        assert_eq!(extra, ["bash", "curl", "vim"]);
+        assert_eq!((recipe.init, recipe.image.block_size), (Init::Agent, 2048));
+    }
+
+    #[test]
+    fn a_guest_without_an_agent_is_one_error_that_names_the_ways() {
+        let message = request(None, &[], &Options::default()).unwrap_err();
+        assert_eq!(message.lines().count(), 1);
+        for way in ["no agent is given", "AGENT_SOURCE_BIN", "AGENT_TARBALL", "--agent probe"] {
+            assert!(message.contains(way), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_agent_s_ways_in_order_of_preference() {
+        let agent = |variables: &[_], option: Option<&str>| {
+            let options = Options { agent: option.map(ToOwned::to_owned), ..Options::default() };
+            request(None, variables, &options).map(|reading| reading.recipe.agent)
+        };
+        let binary = [("AGENT_SOURCE_BIN", "/x/agent")];
+        let tarball = [("AGENT_TARBALL", "/x/agent.tar.zst")];
+        assert_eq!(agent(&binary, None), Ok(Agent::Binary("/x/agent".into())));
+        assert_eq!(agent(&tarball, None), Ok(Agent::Tarball("/x/agent.tar.zst".into())));
+        assert_eq!(agent(&binary, Some("probe")), Ok(Agent::Probe));
+        assert_eq!(agent(&[], Some("a.tar.zst")), Ok(Agent::Tarball("a.tar.zst".into())));
+        assert_eq!(agent(&[], Some("./a")), Ok(Agent::Binary("./a".into())));
+        assert_eq!(agent(&[("ROOTFS_ONLY", "yes")], None), Ok(Agent::None));
+        let both = agent(&[binary[0], tarball[0]], None).unwrap_err();
+        assert!(both.starts_with("AGENT_TARBALL: AGENT_SOURCE_BIN is set as well"), "{both}");
+    }
+
+    #[test]
+    fn a_source_folder_and_a_verb_without_a_guest_are_told_apart_from_no_agent() {
+        let surroundings = Surroundings {
+            host: Some(Architecture::X86_64),
+            agent_source: Some("/kata/src/agent".into()),
+            without_agent: false,
+        };
+        let ask = |surroundings: &Surroundings| {
+            let (environment, options) = (BTreeMap::new(), Options::default());
+            read(Request { file: None, environment: &environment, options: &options, surroundings })
+        };
+        let message = ask(&surroundings).unwrap_err().to_string();
+        assert!(message.contains("/kata/src/agent is not supported yet"), "{message}");
+        let locking = Surroundings { without_agent: true, ..surroundings };
+        assert_eq!(ask(&locking).unwrap().recipe.agent, Agent::None);
+    }
+
+    #[test]
+    fn mistakes_of_all_sources_are_shown_together() {
+        let file = "distribution = \"debain\"\ninit = \"sytemd\"\n\
+                    [sources]\nmirrors = [\"ftp://x\", \"https://ok/debian/\"]\n";
+        let options = Options {
+            agent: Some("probe".to_owned()),
+            packages: vec!["a b".into()],
+            ..Options::default()
+        };
+        let message = request(Some(file), &[("BLOCK_SIZE", "512"), ("ARCH", "arm")], &options);
+        let expected = [
+            "guests/web.toml:1:16: the distribution \"debain\" is unknown (did you mean \"debian\"?); known are debian, ubuntu",
+            "guests/web.toml:2:8: \"sytemd\" is not systemd or agent (did you mean \"systemd\"?)",
+            "guests/web.toml:4:12: \"ftp://x\" is not an address of the form http://, https:// or file://",
+            "ARCH: the architecture \"arm\" is not one of x86_64, aarch64, ppc64le, s390x",
+            "BLOCK_SIZE: a block of 512 bytes is not 1024, 2048 or 4096",
+            "--package: \"a b\" is not the name of a package (letters, digits and `+ - . _`)",
+        ];
+        assert_eq!(message.unwrap_err().lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_release_that_was_never_made_for_the_processor_is_refused() {
+        let options = Options {
+            version: Some("11".to_owned()),
+            architecture: Some("s390x".to_owned()),
+            ..probe()
+        };
+        let message = request(None, &[], &options).unwrap_err();
+        assert_eq!(message, "--arch: Debian bullseye has no s390x archive");
+        assert!(request(None, &[], &Options { version: Some("12".to_owned()), ..options }).is_ok());
+    }
+
+    #[test]
+    fn a_file_goes_below_a_destination_with_a_final_slash() {
+        let asked = |text: &str| {
+            let options = Options { extra_files: vec![text.to_owned()], ..probe() };
+            request(None, &[], &options).map(|r| r.recipe.extra_files[0].destination.to_string())
+        };
+        assert_eq!(asked("a/motd:/etc/motd"), Ok("/etc/motd".to_owned()));
+        assert_eq!(asked("a/motd:/etc/"), Ok("/etc/motd".to_owned()));
+        assert!(asked("a/motd").unwrap_err().contains("is not of the form SRC:DEST"));
+        assert!(asked("a:/etc/../../b").unwrap_err().contains("contains `..`"));
+    }
+
+    #[test]
+    fn confidential_components_make_a_guest_confidential_and_say_so() {
+        let tarball = ("COCO_GUEST_COMPONENTS_TARBALL", "/x/coco.tar.zst");
+        let reading = request(None, &[tarball], &probe()).unwrap();
+        assert!(reading.recipe.guest.confidential);
+        let notes = format!("{:?}", reading.remarks);
+        assert!(notes.contains("the guest is confidential, because of this tarball"), "{notes}");
+        let wanted = [tarball, ("CONFIDENTIAL_GUEST", "yes")];
+        assert!(request(None, &wanted, &probe()).unwrap().remarks.is_empty());
+        assert!(!request(None, &[], &probe()).unwrap().recipe.guest.confidential);
+    }
 }

@@ -1,0 +1,363 @@
+//! From a layer to a recipe: names are checked, the distribution is found, defaults filled in.
+//!
+//! Each step notes its mistakes and goes on, so that one run finds all of them.
+
+use std::path::Path;
+
+use super::layer::{
+    AgentAsked, AgentLayer, FileAsked, GuestLayer, ImageLayer, Layer, Maybe, PackageLayer,
+    SourceLayer,
+};
+use super::mistake::{Given, Mistakes, Origin};
+use super::{
+    Agent, ExtraFile, FileSystem, Guest, ImageOptions, Init, PackageSet, Policy, Recipe, Sources,
+    Surroundings, Variant,
+};
+use crate::distro::{self, Architecture, Distro, Release};
+use crate::epoch::Epoch;
+use crate::event::Event;
+use crate::package::PackageName;
+use crate::tree::TreePath;
+
+/// Has every architecture of Kata's matrix, updates and a security archive.
+const DEFAULT_DISTRO: &str = "debian";
+
+const DEFAULT_AGENT_NAME: &str = "kata-agent";
+
+const DEFAULT_REPOSITORY: &str = "github.com/kata-containers/kata-containers";
+
+/// More MiB than this (one TiB) is a slip of the finger.
+const MOST_MIB: u64 = 1 << 20;
+
+const WAYS: &str = "give a ready binary (--agent PATH, or AGENT_SOURCE_BIN), a tarball \
+     (--agent FILE.tar.zst, or AGENT_TARBALL), or --agent probe (AGENT=probe for make): the bundled \
+     stand-in, which boots and answers health checks but runs no containers";
+
+/// Completes a layer, or returns `None` after noting why not.
+pub(super) fn complete(
+    layer: Layer,
+    surroundings: &Surroundings,
+    mistakes: &mut Mistakes,
+    remarks: &mut Vec<Event>,
+) -> Option<Recipe> {
+    let mut completer = Completer { mistakes, remarks };
+    let place = completer.place(&layer, surroundings);
+    let init = completer.init(layer.init);
+    let epoch = layer.epoch.and_then(|given| completer.parsed::<Epoch>(&given));
+    let agent = completer.agent(layer.agent.from.as_ref(), surroundings);
+    let guest = completer.guest(layer.guest, layer.agent);
+    let image = completer.image(layer.image);
+    let extra_files =
+        layer.extra_files.into_iter().filter_map(|f| completer.extra_file(f)).collect();
+    let architecture = place.as_ref().map(|(_, _, architecture)| *architecture);
+    let sources = completer.sources(layer.sources, architecture);
+    let packages = completer.packages(layer.packages);
+    let ((distro, release, architecture), guest, mut packages) = (place?, guest?, packages?);
+    if packages.base.is_empty() {
+        packages.base = default_packages(distro, architecture, init, guest.seccomp);
+    }
+    Some(Recipe {
+        distro: distro.clone(),
+        release: release.clone(),
+        architecture,
+        init,
+        packages,
+        sources,
+        extra_files,
+        agent: agent?,
+        guest,
+        image: image?,
+        epoch,
+    })
+}
+
+struct Completer<'a> {
+    mistakes: &'a mut Mistakes,
+    remarks: &'a mut Vec<Event>,
+}
+
+type Place = (&'static Distro, &'static Release, Architecture);
+
+impl Completer<'_> {
+    /// Which distribution, release and architecture, if they exist together.
+    fn place(&mut self, layer: &Layer, surroundings: &Surroundings) -> Option<Place> {
+        let architecture = match &layer.architecture {
+            Some(given) => self.parsed::<Architecture>(given),
+            None => surroundings.host.or_else(|| {
+                let message = "this machine's processor is no guest's; name one of x86_64, \
+                               aarch64, ppc64le, s390x with --arch";
+                self.mistakes.add(&Origin::Nowhere, message);
+                None
+            }),
+        };
+        let (name, origin) = worded(&layer.distro, DEFAULT_DISTRO);
+        let distro = self.mistakes.check(origin, Distro::find(name))?;
+        let (version, origin) = worded(&layer.version, &distro.default_release);
+        let release = self.mistakes.check(origin, distro.release(version))?;
+        let architecture = architecture?;
+        if !release.architectures.contains(&architecture) {
+            let origin = layer.architecture.as_ref().map_or(&Origin::Nowhere, |g| &g.origin);
+            let (title, codename) = (&distro.title, &release.codename);
+            self.mistakes.add(origin, format!("{title} {codename} has no {architecture} archive"));
+            return None;
+        }
+        Some((distro, release, architecture))
+    }
+
+    fn init(&mut self, given: Maybe<String>) -> Init {
+        let choices = [("systemd", Init::Systemd), ("agent", Init::Agent)];
+        given.and_then(|given| self.one_of(&given, &choices)).unwrap_or(Init::Systemd)
+    }
+
+    fn packages(&mut self, layer: PackageLayer) -> Option<PackageSet> {
+        let choices = [("required", Variant::Required), ("essential", Variant::Essential)];
+        let variant = layer.variant.map(|given| self.one_of(&given, &choices));
+        Some(PackageSet {
+            base: self.names(&layer.base),
+            extra: self.names(&layer.extra),
+            recommends: layer.recommends.is_some_and(|given| given.value),
+            variant: variant.unwrap_or(Some(Variant::default()))?,
+        })
+    }
+
+    /// The names, sorted, each once.
+    fn names(&mut self, given: &[Given<String>]) -> Vec<PackageName> {
+        let mut names: Vec<_> = given.iter().filter_map(|given| self.parsed(given)).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    fn sources(&mut self, layer: SourceLayer, architecture: Option<Architecture>) -> Sources {
+        let x86 = architecture == Some(Architecture::X86_64) && !layer.mirrors_x86_64.is_empty();
+        let mirrors = if x86 { layer.mirrors_x86_64 } else { layer.mirrors };
+        Sources {
+            mirrors: self.all(mirrors, check_url),
+            repositories: self.all(layer.repositories, check_repository),
+            keys: layer.keys.into_iter().map(|given| given.value).collect(),
+            components: self.all(layer.components, check_archive_path),
+            extra_suites: self.all(layer.extra_suites, check_archive_path),
+            release_only: layer.release_only.is_some_and(|given| given.value),
+            insecure: layer.insecure.is_some_and(|given| given.value),
+        }
+    }
+
+    fn agent(&mut self, from: Option<&Given<AgentAsked>>, around: &Surroundings) -> Option<Agent> {
+        let not_built = |folder: &Path| {
+            let folder = folder.display();
+            format!(
+                "building the agent from its source folder {folder} is not supported yet; {WAYS}"
+            )
+        };
+        let (origin, message) = match (from.map(|given| &given.value), &around.agent_source) {
+            (Some(AgentAsked::Binary(path)), _) => return Some(Agent::Binary(path.clone())),
+            (Some(AgentAsked::Tarball(path)), _) => return Some(Agent::Tarball(path.clone())),
+            (Some(AgentAsked::Probe), _) => return Some(Agent::Probe),
+            (Some(AgentAsked::None), _) => return Some(Agent::None),
+            (None, _) if around.without_agent => return Some(Agent::None),
+            (Some(AgentAsked::Source(folder)), _) => (from.map(|g| &g.origin), not_built(folder)),
+            (None, Some(folder)) => (None, not_built(folder)),
+            (None, None) => (None, format!("no agent is given; {WAYS}")),
+        };
+        self.mistakes.add(origin.unwrap_or(&Origin::Nowhere), message);
+        None
+    }
+
+    fn guest(&mut self, layer: GuestLayer, agent: AgentLayer) -> Option<Guest> {
+        let name = agent.name.unwrap_or_else(|| nowhere(DEFAULT_AGENT_NAME.to_owned()));
+        let clean = TreePath::parse(&name.value).is_ok_and(|path| path.names().count() == 1)
+            && !name.value.contains('/');
+        if !clean {
+            self.mistakes.add(&name.origin, format!("{:?} is not a file name", name.value));
+            return None;
+        }
+        Some(Guest {
+            agent_name: name.value,
+            seccomp: agent.seccomp.is_none_or(|given| given.value),
+            policy: self.policy(agent.policy, agent.policy_file)?,
+            confidential: self
+                .confidential(layer.confidential, layer.confidential_tarball.as_ref()),
+            prune: layer.prune.is_some_and(|given| given.value),
+            keep_database: layer.keep_database.is_some_and(|given| given.value),
+            kernel_modules: layer.kernel_modules.map(|given| given.value),
+            hooks_tarball: layer.hooks_tarball.map(|given| given.value),
+            pause_tarball: layer.pause_tarball.map(|given| given.value),
+            confidential_tarball: layer.confidential_tarball.map(|given| given.value),
+            osbuilder_version: layer.osbuilder_version.map(|given| given.value),
+            agent_version: agent.version.map(|given| given.value),
+            kata_repository: layer
+                .kata_repository
+                .map_or_else(|| DEFAULT_REPOSITORY.to_owned(), |given| given.value),
+            distro_name: layer.distro_name.map(|given| given.value),
+            check_init: layer.check_init.is_none_or(|given| given.value),
+        })
+    }
+
+    fn policy(
+        &mut self,
+        wanted: Maybe<bool>,
+        file: Maybe<std::path::PathBuf>,
+    ) -> Option<Option<Policy>> {
+        match (wanted.is_some_and(|given| given.value), file) {
+            (false, Some(file)) => {
+                let text = format!("{}no policy is wanted, so this file is not used", file.origin);
+                self.remarks.push(Event::warning(text));
+                Some(None)
+            }
+            (false, None) => Some(None),
+            (true, None) => Some(Some(Policy::AllowAll)),
+            (true, Some(file)) if file.value.file_name().is_none() => {
+                let message = format!("{} is not a file", file.value.display());
+                self.mistakes.add(&file.origin, message);
+                None
+            }
+            (true, Some(file)) => Some(Some(Policy::File(file.value))),
+        }
+    }
+
+    fn confidential(
+        &mut self,
+        wanted: Maybe<bool>,
+        tarball: Option<&Given<std::path::PathBuf>>,
+    ) -> bool {
+        let wanted = wanted.is_some_and(|given| given.value);
+        if let Some(tarball) = tarball
+            && !wanted
+        {
+            let text =
+                format!("{}the guest is confidential, because of this tarball", tarball.origin);
+            self.remarks.push(Event::note(text));
+        }
+        wanted || tarball.is_some()
+    }
+
+    fn image(&mut self, layer: ImageLayer) -> Option<ImageOptions> {
+        let file_system = match layer.file_system {
+            Some(given) => self.file_system(&given),
+            None => Some(FileSystem::Ext4),
+        };
+        let block_size = layer.block_size.unwrap_or_else(|| nowhere(4096));
+        let alignment = layer.alignment_mib.unwrap_or_else(|| nowhere(128));
+        let free_space = layer.free_space_mib.unwrap_or_else(|| nowhere(0));
+        if !matches!(block_size.value, 1024 | 2048 | 4096) {
+            let message =
+                format!("a block of {} bytes is not 1024, 2048 or 4096", block_size.value);
+            self.mistakes.add(&block_size.origin, message);
+        }
+        if !(1..=MOST_MIB).contains(&alignment.value) {
+            let message = format!("{} MiB is not from 1 to {MOST_MIB} MiB", alignment.value);
+            self.mistakes.add(&alignment.origin, message);
+        }
+        if free_space.value > MOST_MIB {
+            let message = format!("{} MiB is more than {MOST_MIB} MiB", free_space.value);
+            self.mistakes.add(&free_space.origin, message);
+        }
+        Some(ImageOptions {
+            file_system: file_system?,
+            block_size: u32::try_from(block_size.value).ok()?,
+            free_space_mib: free_space.value,
+            alignment_mib: alignment.value,
+            dax_header: layer.dax_header.is_none_or(|given| given.value),
+            journal: layer.journal.is_some_and(|given| given.value),
+        })
+    }
+
+    fn file_system(&mut self, given: &Given<String>) -> Option<FileSystem> {
+        if matches!(given.value.as_str(), "xfs" | "erofs") {
+            let message = format!("the file system {} is not supported yet", given.value);
+            self.mistakes.add(&given.origin, message);
+            return None;
+        }
+        self.one_of(given, &[("ext4", FileSystem::Ext4)])
+    }
+
+    fn extra_file(&mut self, given: Given<FileAsked>) -> Option<ExtraFile> {
+        let path = TreePath::parse(&given.value.destination);
+        let mut destination = self.mistakes.check(&given.origin, path)?;
+        if given.value.destination.ends_with('/')
+            && let Some(name) = given.value.source.file_name()
+        {
+            let below = destination.join(name.as_encoded_bytes());
+            destination = self.mistakes.check(&given.origin, below)?;
+        }
+        Some(ExtraFile { source: given.value.source, destination })
+    }
+
+    fn parsed<T: std::str::FromStr>(&mut self, given: &Given<String>) -> Option<T>
+    where
+        T::Err: std::fmt::Display,
+    {
+        self.mistakes.check(&given.origin, given.value.parse())
+    }
+
+    fn one_of<T: Copy>(&mut self, given: &Given<String>, choices: &[(&str, T)]) -> Option<T> {
+        let found = choices.iter().find(|(name, _)| *name == given.value);
+        found.map(|(_, value)| *value).or_else(|| {
+            let names = || choices.iter().map(|(name, _)| *name);
+            let meant = distro::did_you_mean(distro::nearest(&given.value, names()));
+            let names: Vec<_> = names().collect();
+            let message = format!("{:?} is not {}{meant}", given.value, names.join(" or "));
+            self.mistakes.add(&given.origin, message);
+            None
+        })
+    }
+
+    fn all(
+        &mut self,
+        given: Vec<Given<String>>,
+        check: fn(&str) -> Result<(), String>,
+    ) -> Vec<String> {
+        let mut good = Vec::new();
+        for given in given {
+            if self.mistakes.check(&given.origin, check(&given.value)).is_some() {
+                good.push(given.value.trim_end_matches('/').to_owned());
+            }
+        }
+        good
+    }
+}
+
+fn default_packages(
+    distro: &Distro,
+    architecture: Architecture,
+    init: Init,
+    seccomp: bool,
+) -> Vec<PackageName> {
+    let names = distro.packages.names(architecture, init == Init::Systemd, seccomp);
+    names.iter().map(|name| name.parse().expect("a test reads every data file")).collect()
+}
+
+fn nowhere<T>(value: T) -> Given<T> {
+    Given::new(value, Origin::Nowhere)
+}
+
+fn worded<'a>(given: &'a Maybe<String>, default: &'a str) -> (&'a str, &'a Origin) {
+    given.as_ref().map_or((default, &Origin::Nowhere), |given| (&given.value, &given.origin))
+}
+
+fn check_url(text: &str) -> Result<(), String> {
+    let rest = ["http://", "https://", "file://"].iter().find_map(|s| text.strip_prefix(s));
+    let printable = text.bytes().all(|byte| byte.is_ascii_graphic());
+    match rest {
+        Some(rest) if !rest.trim_end_matches('/').is_empty() && printable => Ok(()),
+        _ => Err(format!("{text:?} is not an address of the form http://, https:// or file://")),
+    }
+}
+
+/// A flat repository is an address; any other one an address, a suite and components.
+fn check_repository(text: &str) -> Result<(), String> {
+    let mut words = text.split(' ');
+    check_url(words.next().unwrap_or_default())?;
+    words.try_for_each(check_archive_path)
+}
+
+/// Names of suites and components become parts of addresses.
+fn check_archive_path(text: &str) -> Result<(), String> {
+    let letters = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._/+-~".contains(&b));
+    let clean = text.split('/').all(|name| !matches!(name, "" | "." | ".."));
+    if letters && clean {
+        Ok(())
+    } else {
+        Err(format!("{text:?} is not the name of a suite or component"))
+    }
+}

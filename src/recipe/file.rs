@@ -1,0 +1,560 @@
+//! A recipe file: TOML (<https://toml.io/en/v1.0.0>) to a layer, and the JSON schema of it.
+//!
+//! The types below are both: what `serde` reads and what `schemars` describes. A document is first
+//! compared with that schema: unknown keys and values of a wrong type are noted, with line and
+//! column, and taken out; what is left cannot fail to be read. Whether a name or number makes sense
+//! is checked later, for all sources alike. Relative paths start from the file's directory.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value as Schema;
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
+
+use super::RecipeFile;
+use super::layer::{
+    AgentAsked, AgentLayer, FileAsked, GuestLayer, ImageLayer, Layer, Maybe, PackageLayer,
+    SourceLayer,
+};
+use super::mistake::{Given, Mistakes, Origin};
+use crate::distro;
+
+type Text = Option<Spanned<String>>;
+type Texts = Vec<Spanned<String>>;
+type Switch = Option<Spanned<bool>>;
+type Number = Option<Spanned<u64>>;
+
+/// A guest for Kata Containers, as osbuilder builds it. Everything may be left out.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(title = "osbuilder recipe")]
+struct Document {
+    /// The distribution: `debian` (the default), `ubuntu`; see `osbuilder distros`.
+    #[schemars(with = "String")]
+    distribution: Text,
+    /// Its release, by code name, number or alias. Default: the newest stable one.
+    #[schemars(with = "String")]
+    version: Text,
+    /// The guest's processor: `x86_64`, `aarch64`, `ppc64le`, `s390x`. Default: this machine's.
+    #[schemars(with = "String")]
+    architecture: Text,
+    /// The first process: `systemd` (the default) or `agent`.
+    #[schemars(with = "String")]
+    init: Text,
+    /// The latest time stamp in the output, in seconds since 1970. Default: the newest date that
+    /// the repositories sign.
+    #[schemars(with = "u64")]
+    epoch: Number,
+    /// In place of the distribution's list for guests. Dependencies come along.
+    #[schemars(with = "Vec<String>")]
+    packages: Texts,
+    /// Packages beside that list.
+    #[schemars(with = "Vec<String>")]
+    extra_packages: Texts,
+    /// Whether recommended packages are installed too. Default: no.
+    #[schemars(with = "bool")]
+    recommends: Switch,
+    /// What is installed whether asked for or not: `required` (the default) or `essential`.
+    #[schemars(with = "String")]
+    variant: Text,
+    /// Where packages come from.
+    sources: SourcesTable,
+    /// The agent.
+    agent: AgentTable,
+    /// What else makes a tree a guest.
+    guest: GuestTable,
+    /// How the image is laid out.
+    image: ImageTable,
+    /// Files of this machine to put into the guest.
+    files: Vec<FileTable>,
+}
+
+/// Where packages come from.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(inline)]
+struct SourcesTable {
+    /// Roots of the distribution, tried in order in place of the built-in mirrors: `http://`,
+    /// `https://` or `file://`.
+    #[schemars(with = "Vec<String>")]
+    mirrors: Texts,
+    /// Further repositories: the address of a flat one, or address, suite and components separated
+    /// by blanks.
+    #[schemars(with = "Vec<String>")]
+    repositories: Texts,
+    /// Files with keys that are trusted for mirrors and further repositories.
+    #[schemars(with = "Vec<String>")]
+    keys: Texts,
+    /// Components of the archive. Default: the distribution's.
+    #[schemars(with = "Vec<String>")]
+    components: Texts,
+    /// Suites beside the release's own: `trixie-backports`.
+    #[schemars(with = "Vec<String>")]
+    extra_suites: Texts,
+    /// The release as it was published, without updates and security fixes. Default: no.
+    #[schemars(with = "bool")]
+    release_only: Switch,
+    /// Accept repositories whose signature is missing or wrong. Recorded in the lock. Default: no.
+    #[schemars(with = "bool")]
+    insecure: Switch,
+}
+
+/// The agent: one of `binary`, `tarball`, `source`, `probe`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(inline)]
+struct AgentTable {
+    /// A ready binary. Its units are supplied.
+    #[schemars(with = "String")]
+    binary: Text,
+    /// A zstd tarball that is unpacked over the tree.
+    #[schemars(with = "String")]
+    tarball: Text,
+    /// The agent's source folder.
+    #[schemars(with = "String")]
+    source: Text,
+    /// The bundled stand-in, which boots and answers health checks but runs no containers.
+    #[schemars(with = "bool")]
+    probe: Switch,
+    /// Its file name below `/usr/bin`. Default: `kata-agent`.
+    #[schemars(with = "String")]
+    name: Text,
+    /// Its version, for the summary file.
+    #[schemars(with = "String")]
+    version: Text,
+    /// Whether it filters system calls, and needs libseccomp. Default: yes.
+    #[schemars(with = "bool")]
+    seccomp: Switch,
+}
+
+/// What else makes a tree a guest.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(inline)]
+struct GuestTable {
+    /// `none` (the default), `allow-all`, or the path of a Rego file.
+    #[schemars(with = "String")]
+    policy: Text,
+    /// `/run` is sized for confidential guests. Default: only with `confidential-tarball`.
+    #[schemars(with = "bool")]
+    confidential: Switch,
+    /// Remove units that a guest does not need. Default: no.
+    #[schemars(with = "bool")]
+    prune: Switch,
+    /// Keep the package database, logs and caches that Kata removes. Default: no.
+    #[schemars(with = "bool")]
+    keep_database: Switch,
+    /// Refuse a tree that has no init. Default: yes.
+    #[schemars(with = "bool")]
+    check_init: Switch,
+    /// A folder that is copied into `/lib/modules`, named after a kernel release.
+    #[schemars(with = "String")]
+    kernel_modules: Text,
+    /// A zstd tarball with guest hooks.
+    #[schemars(with = "String")]
+    hooks_tarball: Text,
+    /// A zstd tarball with the pause image.
+    #[schemars(with = "String")]
+    pause_tarball: Text,
+    /// A zstd tarball with components for confidential guests.
+    #[schemars(with = "String")]
+    confidential_tarball: Text,
+    /// Version of osbuilder for the summary file.
+    #[schemars(with = "String")]
+    osbuilder_version: Text,
+    /// Repository of the agent for the summary file.
+    #[schemars(with = "String")]
+    kata_repository: Text,
+    /// Name of the distribution for the summary file, if not its own.
+    #[schemars(with = "String")]
+    distribution_name: Text,
+}
+
+/// How the image is laid out.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(inline)]
+struct ImageTable {
+    /// The file system: `ext4`.
+    #[schemars(with = "String")]
+    file_system: Text,
+    /// Bytes of a block: 1024, 2048 or 4096 (the default).
+    #[schemars(with = "u64")]
+    block_size: Number,
+    /// MiB of free space to add. Default: 0.
+    #[schemars(with = "u64")]
+    free_space_mib: Number,
+    /// The image's size is rounded up to a multiple of so many MiB. Default: 128.
+    #[schemars(with = "u64")]
+    alignment_mib: Number,
+    /// Whether the NVDIMM header precedes the disk. Default: yes.
+    #[schemars(with = "bool")]
+    dax_header: Switch,
+    /// Whether the file system gets a journal. Default: no.
+    #[schemars(with = "bool")]
+    journal: Switch,
+}
+
+/// A file or directory of this machine and its place in the guest.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(inline)]
+struct FileTable {
+    /// Where it is now.
+    #[schemars(with = "String")]
+    source: Text,
+    /// Where it goes; with a final slash, into that directory under its own name.
+    #[schemars(with = "String")]
+    destination: Text,
+}
+
+/// The JSON schema (draft 2020-12) of recipe files.
+pub fn schema() -> Schema {
+    schemars::schema_for!(Document).to_value()
+}
+
+/// Reads a recipe file.
+pub(super) fn read(file: RecipeFile<'_>, mistakes: &mut Mistakes) -> Layer {
+    let mut reader = Reader { file, mistakes };
+    let (mut table, errors) = DeTable::parse_recoverable(file.text);
+    for error in &errors {
+        let span = error.span().unwrap_or_default();
+        reader.note(&span, error.message());
+    }
+    reader.hold_to(&schema(), table.get_mut());
+    match Document::deserialize(toml::de::Deserializer::from(table)) {
+        Ok(document) => reader.layer(document),
+        Err(error) => {
+            // Beyond the schema there are only numbers too large for 64 bits.
+            reader.note(&error.span().unwrap_or_default(), error.message());
+            Layer::default()
+        }
+    }
+}
+
+struct Reader<'a> {
+    file: RecipeFile<'a>,
+    mistakes: &'a mut Mistakes,
+}
+
+impl Reader<'_> {
+    /// Removes from `table` what `schema` does not allow, and notes it.
+    fn hold_to(&mut self, schema: &Schema, table: &mut DeTable<'_>) {
+        let Some(properties) = schema.get("properties").and_then(Schema::as_object) else { return };
+        for (key, mut value) in std::mem::take(table) {
+            let name = key.get_ref().as_ref();
+            if let Some(property) = properties.get(name) {
+                if self.fits(property, &mut value) {
+                    table.insert(key, value);
+                }
+                continue;
+            }
+            let meant = distro::nearest(name, properties.keys().map(String::as_str));
+            let meant = distro::did_you_mean(meant);
+            self.note(&key.span(), &format!("the key {name:?} is unknown{meant}"));
+        }
+    }
+
+    /// Whether a value has the type that the schema wants; what is inside is held to it, too.
+    fn fits(&mut self, schema: &Schema, value: &mut Spanned<DeValue<'_>>) -> bool {
+        let expected = schema.get("type").and_then(Schema::as_str).unwrap_or_default();
+        let span = value.span();
+        match (expected, value.get_mut()) {
+            ("object", DeValue::Table(table)) => self.hold_to(schema, table),
+            ("array", DeValue::Array(items)) => {
+                let schema = schema.get("items").unwrap_or(&Schema::Null);
+                *items = (std::mem::replace(items, DeArray::new()).into_iter())
+                    .filter_map(|mut item| self.fits(schema, &mut item).then_some(item))
+                    .collect();
+            }
+            ("string", DeValue::String(_)) | ("boolean", DeValue::Boolean(_)) => {}
+            ("integer", DeValue::Integer(number)) if !number.as_str().starts_with('-') => {}
+            (_, found) => {
+                let found = type_name(found);
+                let wanted = wanted_name(expected);
+                self.note(&span, &format!("expected {wanted}, found {found}"));
+                return false;
+            }
+        }
+        true
+    }
+
+    fn layer(&mut self, document: Document) -> Layer {
+        Layer {
+            agent: self.agent(document.agent, document.guest.policy.clone()),
+            distro: self.maybe(document.distribution),
+            version: self.maybe(document.version),
+            architecture: self.maybe(document.architecture),
+            init: self.maybe(document.init),
+            epoch: self.maybe(document.epoch).map(|g| Given::new(g.value.to_string(), g.origin)),
+            packages: PackageLayer {
+                base: self.list(document.packages),
+                extra: self.list(document.extra_packages),
+                recommends: self.maybe(document.recommends),
+                variant: self.maybe(document.variant),
+            },
+            sources: self.sources(document.sources),
+            guest: self.guest(document.guest),
+            image: self.image(document.image),
+            extra_files: document.files.into_iter().filter_map(|f| self.extra_file(f)).collect(),
+        }
+    }
+
+    fn sources(&self, table: SourcesTable) -> SourceLayer {
+        let keys = table.keys.into_iter().filter_map(|key| self.path(Some(key)));
+        SourceLayer {
+            mirrors: self.list(table.mirrors),
+            mirrors_x86_64: Vec::new(),
+            repositories: self.list(table.repositories),
+            keys: keys.collect(),
+            components: self.list(table.components),
+            extra_suites: self.list(table.extra_suites),
+            release_only: self.maybe(table.release_only),
+            insecure: self.maybe(table.insecure),
+        }
+    }
+
+    fn agent(&mut self, table: AgentTable, policy: Text) -> AgentLayer {
+        let probe = self.maybe(table.probe).filter(|given| given.value);
+        let asked = [
+            self.path(table.binary).map(|g| Given::new(AgentAsked::Binary(g.value), g.origin)),
+            self.path(table.tarball).map(|g| Given::new(AgentAsked::Tarball(g.value), g.origin)),
+            self.path(table.source).map(|g| Given::new(AgentAsked::Source(g.value), g.origin)),
+            probe.map(|g| Given::new(AgentAsked::Probe, g.origin)),
+        ];
+        let mut asked = asked.into_iter().flatten();
+        let from = asked.next();
+        for further in asked {
+            self.mistakes.add(&further.origin, "another agent is given above or below");
+        }
+        let policy = policy.filter(|policy| !policy.get_ref().is_empty());
+        let wanted = policy.clone().map(|policy| {
+            let wanted = policy.get_ref() != "none";
+            Given::new(wanted, self.origin(&policy.span()))
+        });
+        let file = policy.filter(|p| !matches!(p.get_ref().as_str(), "none" | "allow-all"));
+        AgentLayer {
+            from,
+            name: self.maybe(table.name),
+            version: self.maybe(table.version),
+            seccomp: self.maybe(table.seccomp),
+            policy: wanted,
+            policy_file: self.path(file),
+        }
+    }
+
+    fn guest(&self, table: GuestTable) -> GuestLayer {
+        GuestLayer {
+            confidential: self.maybe(table.confidential),
+            prune: self.maybe(table.prune),
+            keep_database: self.maybe(table.keep_database),
+            check_init: self.maybe(table.check_init),
+            kernel_modules: self.path(table.kernel_modules),
+            hooks_tarball: self.path(table.hooks_tarball),
+            pause_tarball: self.path(table.pause_tarball),
+            confidential_tarball: self.path(table.confidential_tarball),
+            osbuilder_version: self.maybe(table.osbuilder_version),
+            kata_repository: self.maybe(table.kata_repository),
+            distro_name: self.maybe(table.distribution_name),
+        }
+    }
+
+    fn image(&self, table: ImageTable) -> ImageLayer {
+        ImageLayer {
+            file_system: self.maybe(table.file_system),
+            block_size: self.maybe(table.block_size),
+            free_space_mib: self.maybe(table.free_space_mib),
+            alignment_mib: self.maybe(table.alignment_mib),
+            dax_header: self.maybe(table.dax_header),
+            journal: self.maybe(table.journal),
+        }
+    }
+
+    fn extra_file(&mut self, table: FileTable) -> Option<Given<FileAsked>> {
+        let origin = table.source.as_ref().or(table.destination.as_ref()).map(Spanned::span);
+        match (self.path(table.source), table.destination) {
+            (Some(source), Some(destination)) => Some(Given::new(
+                FileAsked { source: source.value, destination: destination.into_inner() },
+                source.origin,
+            )),
+            _ => {
+                self.note(&origin.unwrap_or_default(), "a file needs `source` and `destination`");
+                None
+            }
+        }
+    }
+
+    fn maybe<T>(&self, value: Option<Spanned<T>>) -> Maybe<T> {
+        value.map(|value| {
+            let origin = self.origin(&value.span());
+            Given::new(value.into_inner(), origin)
+        })
+    }
+
+    fn list(&self, values: Texts) -> Vec<Given<String>> {
+        values.into_iter().filter_map(|value| self.maybe(Some(value))).collect()
+    }
+
+    fn path(&self, value: Text) -> Maybe<PathBuf> {
+        let directory = self.file.path.parent().unwrap_or(Path::new(""));
+        self.maybe(value).map(|given| Given::new(directory.join(given.value), given.origin))
+    }
+
+    fn note(&mut self, span: &Range<usize>, message: &str) {
+        let origin = self.origin(span);
+        self.mistakes.add(&origin, message);
+    }
+
+    fn origin(&self, span: &Range<usize>) -> Origin {
+        let before = self.file.text.get(..span.start).unwrap_or(self.file.text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Origin::File {
+            path: self.file.path.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
+        }
+    }
+}
+
+/// A TOML type as a person says it.
+fn type_name(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(number) if number.as_str().starts_with('-') => "a number below zero",
+        DeValue::Integer(_) => "a number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// A schema's type as a person says it.
+fn wanted_name(schema_type: &str) -> &'static str {
+    match schema_type {
+        "string" => "a text in quotes",
+        "integer" => "a whole number",
+        "boolean" => "true or false",
+        "array" => "a list",
+        _ => "a table",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::request;
+    use super::super::{Agent, Options, Policy};
+    use super::*;
+
+    fn mistakes(text: &str) -> Vec<String> {
+        let options = Options { agent: Some("probe".to_owned()), ..Options::default() };
+        let message = request(Some(text), &[], &options).err().unwrap_or_default();
+        message.lines().map(|line| line.replacen("guests/web.toml:", "", 1)).collect()
+    }
+
+    #[test]
+    fn unknown_keys_and_wrong_types_are_shown_all_at_once_with_line_and_column() {
+        let text = "\
+distrbution = \"debian\"
+version = 13
+packages = [\"bash\", 4]
+
+[image]
+block-size = \"big\"
+  blocksize = 4096
+image = 1
+
+[[files]]
+source = \"x\"
+";
+        let expected = [
+            "1:1: the key \"distrbution\" is unknown (did you mean \"distribution\"?)",
+            "2:11: expected a text in quotes, found a number",
+            "3:21: expected a text in quotes, found a number",
+            "6:14: expected a whole number, found a text",
+            "7:3: the key \"blocksize\" is unknown (did you mean \"block-size\"?)",
+            "8:1: the key \"image\" is unknown",
+            "11:10: a file needs `source` and `destination`",
+        ];
+        assert_eq!(mistakes(text), expected);
+    }
+
+    #[test]
+    fn columns_count_characters_and_not_bytes() {
+        assert_eq!(mistakes("epoch = 1 # \u{e9}\nx = \"\"")[0][..4], *"2:1:");
+        assert_eq!(mistakes("image = {\"\u{e9}\u{e9}\" = 1, y = 2}")[1][..5], *"1:20:");
+    }
+
+    #[test]
+    fn broken_toml_is_a_mistake_among_others() {
+        let found = mistakes("init = \"systemd\nversion = \"x\"\nx = 1");
+        assert!(found.iter().any(|mistake| mistake.starts_with("1:")), "{found:?}");
+        assert!(mistakes("epoch = 99999999999999999999999").len() == 1);
+        assert_eq!(
+            mistakes("epoch = -1"),
+            ["1:9: expected a whole number, found a number below zero"]
+        );
+        assert_eq!(mistakes("files = 3"), ["1:9: expected a list, found a number"]);
+    }
+
+    #[test]
+    fn relative_paths_start_from_the_file_s_directory() {
+        let text = "agent.binary = \"bin/kata-agent\"\nguest.policy = \"/p/strict.rego\"";
+        let recipe = request(Some(text), &[], &Options::default()).unwrap().recipe;
+        assert_eq!(recipe.agent, Agent::Binary("guests/bin/kata-agent".into()));
+        assert_eq!(recipe.guest.policy, Some(Policy::File("/p/strict.rego".into())));
+        let two = request(Some("agent = {binary = \"x\", probe = true}"), &[], &Options::default());
+        assert!(two.unwrap_err().contains("another agent is given"));
+    }
+
+    #[test]
+    fn policies_are_none_the_built_in_one_or_a_file() {
+        let policy = |word: &str| {
+            let text = format!("agent.probe = true\nguest.policy = \"{word}\"");
+            request(Some(&text), &[], &Options::default()).unwrap().recipe.guest.policy
+        };
+        assert_eq!(policy("none"), None);
+        assert_eq!(policy("allow-all"), Some(Policy::AllowAll));
+    }
+
+    #[test]
+    fn the_schema_describes_every_key_and_allows_no_other() {
+        fn check(schema: &Schema, path: &str) {
+            assert!(schema.get("description").is_some(), "{path} has no description");
+            if let Some(properties) = schema.get("properties").and_then(Schema::as_object) {
+                assert_eq!(
+                    schema.get("additionalProperties"),
+                    Some(&Schema::Bool(false)),
+                    "{path}"
+                );
+                properties.iter().for_each(|(key, below)| check(below, &format!("{path}.{key}")));
+            }
+        }
+        let schema = schema();
+        check(&schema, "");
+        assert_eq!(schema["title"], "osbuilder recipe");
+        assert_eq!(schema["properties"]["image"]["properties"]["block-size"]["type"], "integer");
+        assert!(schema.get("required").is_none());
+    }
+
+    #[test]
+    fn a_recipe_with_every_key_is_read() {
+        let full = include_str!("../../recipes/full.toml");
+        let reading = request(Some(full), &[], &Options::default()).unwrap();
+        assert_eq!(reading.recipe.release.codename, "trixie");
+        let document: toml::Table = full.parse().unwrap();
+        let schema = schema();
+        for (key, property) in schema["properties"].as_object().unwrap() {
+            let Some(value) = document.get(key) else { panic!("{key} is not in the example") };
+            let inner = property.get("properties").and_then(Schema::as_object);
+            for below in inner.into_iter().flatten().map(|(below, _)| below) {
+                let alternative = matches!(below.as_str(), "tarball" | "source" | "probe");
+                assert!(value.get(below).is_some() || alternative, "{key}.{below} is missing");
+            }
+        }
+    }
+}
