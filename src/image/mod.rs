@@ -4,8 +4,14 @@
 //! disk image or an initrd, the same ones on every machine. Nothing here reads a clock, makes a
 //! random number, mounts, or starts a process. Names and renames of files are the caller's.
 
+mod disk;
 mod error;
+mod ext4;
 mod medium;
+pub mod nvdimm;
+mod sparse;
+pub mod table;
 
+pub use disk::{Image, Plan, plan, write};
 pub use error::Error;
 pub use medium::{Medium, Window};

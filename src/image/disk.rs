@@ -1,0 +1,195 @@
+//! The whole image: partition tables, the block for persistent memory, and the file system.
+//!
+//! ```text
+//!        without DAX header                 with DAX header
+//! 0      partition table                    partition table of the file as a disk
+//! 4096                                      NVDIMM info block
+//! 1 MiB  file system                        zero
+//! 2 MiB                                     partition table of the file as persistent memory
+//! 3 MiB                                     file system
+//! ```
+//!
+//! Size: the smallest multiple of the alignment whose file system holds the tree, keeps 3 % for
+//! root, and leaves [`FREE_ALWAYS`] plus the free space asked for to ordinary users. Kata's builder
+//! formats disks that grow by 10 MiB until the free space exceeds the size of the tree, adds the
+//! free space asked for and rounds up in the same way; so it leaves between 1 and some 10 MiB too.
+
+use fs_err::File;
+use fs_err::os::unix::fs::FileExt as _;
+
+use super::table::{Partition, Table};
+use super::{Error, ext4, nvdimm};
+use crate::digest::{Digest, Hasher};
+use crate::epoch::Epoch;
+use crate::recipe::{FileSystem, ImageOptions};
+use crate::tree::{Content, Contents, Inode, Kind, Meta, Tree, TreePath};
+
+const MIB: u64 = 1 << 20;
+/// Where the partition begins on the disk proper.
+const PARTITION_AT: u64 = MIB;
+/// Free bytes that every image has.
+const FREE_ALWAYS: u64 = MIB;
+
+/// An image whose every byte has a place. Nothing is written yet.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    tree: Tree,
+    size: u64,
+    /// Bytes before the disk proper: 2 MiB with the DAX header.
+    header: u64,
+    signature: u32,
+    file_system: ext4::Plan,
+}
+
+/// What was written: facts for the report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Bytes of the file.
+    pub size: u64,
+    /// Where the file system begins, in bytes.
+    pub file_system_at: u64,
+    /// Bytes of the file system.
+    pub file_system_size: u64,
+    /// Free bytes in it, including those kept for root.
+    pub free: u64,
+    /// Free inodes in it.
+    pub free_inodes: u64,
+    /// Its UUID.
+    pub uuid: [u8; 16],
+}
+
+/// Gives every file of `tree` its place in an image. Times later than `epoch` become `epoch`; an
+/// empty `/etc/machine-id` is made where `/etc` has none.
+///
+/// # Errors
+/// [`Error::BadOption`]; [`Error::CannotHold`], naming the first file that does not fit into the
+/// format; [`Error::TooLarge`].
+pub fn plan(tree: &Tree, options: &ImageOptions, epoch: Epoch) -> Result<Plan, Error> {
+    check(options)?;
+    let tree = prepare(tree, epoch);
+    let origin = origin(&tree, options, epoch);
+    let header = if options.dax_header { nvdimm::HEADER } else { 0 };
+    let start = header + PARTITION_AT;
+    let alignment = options.alignment_mib * MIB;
+    // The first size has room for at least something behind the start.
+    let disk_size = |step: u64| {
+        let first = (start + MIB).next_multiple_of(alignment);
+        first.saturating_add(step.saturating_mul(alignment))
+    };
+    let FileSystem::Ext4 = options.file_system;
+    let ext4_options = ext4::Options {
+        block_size: options.block_size,
+        journal: options.journal,
+        free: FREE_ALWAYS + options.free_space_mib * MIB,
+        identity: ext4::Identity::new(&origin, epoch),
+    };
+    let (step, file_system) = ext4::plan(&tree, &ext4_options, |step| disk_size(step) - start)?;
+    let size = disk_size(step);
+    Partition::between(PARTITION_AT, size)?;
+    let signature = Digest::of(format!("osbuilder disk signature {origin}").as_bytes());
+    let signature = u32::from_le_bytes(*signature.as_bytes().first_chunk().expect("32 bytes"));
+    Ok(Plan { tree, size, header, signature, file_system })
+}
+
+fn check(options: &ImageOptions) -> Result<(), Error> {
+    let bad = |option, value, rule| Err(Error::BadOption { option, value, rule });
+    let ImageOptions { block_size, free_space_mib, alignment_mib, .. } = *options;
+    if ![1024, 2048, 4096].contains(&block_size) {
+        return bad("block_size", block_size.into(), "it is 1024, 2048 or 4096");
+    }
+    if !(1..=1 << 20).contains(&alignment_mib) {
+        return bad("alignment_mib", alignment_mib, "it is 1 to 1048576");
+    }
+    if free_space_mib > 1 << 24 {
+        return bad("free_space_mib", free_space_mib, "it is at most 16777216");
+    }
+    Ok(())
+}
+
+/// The tree as the image will hold it.
+fn prepare(tree: &Tree, epoch: Epoch) -> Tree {
+    let mut tree = tree.clone();
+    let machine_id = TreePath::parse("etc/machine-id").expect("a clean path");
+    let etc = TreePath::parse("etc").expect("a clean path");
+    if let Some(Inode { meta, kind: Kind::Directory(_) }) = tree.get(&etc)
+        && tree.get(&machine_id).is_none()
+    {
+        let meta = Meta { mtime: meta.mtime, ..Meta::root(0o644) };
+        let empty = Inode { meta, kind: Kind::Regular(Content::empty()) };
+        tree.insert(&machine_id, empty).expect("the directory exists and the name is free");
+    }
+    let ids: Vec<_> = tree.walk().map(|(_, id, _)| id).collect();
+    for id in ids {
+        let meta = &mut tree.inode_mut(id).meta;
+        meta.mtime = epoch.clamp(meta.mtime);
+        ext4::normalise(&mut meta.xattrs);
+    }
+    tree
+}
+
+/// The digest that every name in the image derives from. The header is left out: the disk behind
+/// it is the same with and without.
+fn origin(tree: &Tree, options: &ImageOptions, epoch: Epoch) -> Digest {
+    let mut hasher = Hasher::default();
+    let ImageOptions { block_size, free_space_mib, alignment_mib, journal, .. } = options;
+    let settings = [u64::from(*block_size), *free_space_mib, *alignment_mib, (*journal).into()];
+    hasher.update(format!("ext4 {settings:?} {}\n", epoch.seconds()).as_bytes());
+    hasher.update(tree.to_listing().as_bytes());
+    hasher.finish()
+}
+
+impl Plan {
+    /// Bytes of the file to be written.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The tree as the image holds it: times clamped, `/etc/machine-id` made.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    fn start(&self) -> u64 {
+        self.header + PARTITION_AT
+    }
+
+    /// A table that shows the file system from a disk that begins at byte `from` of the file.
+    fn table(&self, from: u64) -> Result<[u8; 512], Error> {
+        let partition = Partition::between(self.start() - from, self.size - from)?;
+        Ok(Table { signature: self.signature, partitions: vec![(1, partition)] }.encode())
+    }
+
+    fn image(&self) -> Image {
+        Image {
+            size: self.size,
+            file_system_at: self.start(),
+            file_system_size: self.file_system.size(),
+            free: self.file_system.free_bytes(),
+            free_inodes: self.file_system.free_inodes(),
+            uuid: self.file_system.uuid(),
+        }
+    }
+}
+
+/// Writes the image into `file` on up to `threads` threads; the bytes do not depend on their
+/// number. What the file held before is lost. Nothing is synced: the caller decides when.
+///
+/// # Errors
+/// [`Error::Write`]; [`Error::Content`] when a content cannot be read, or is not what its digest or
+/// size promise.
+pub fn write(
+    plan: &Plan,
+    contents: &dyn Contents,
+    file: &File,
+    threads: usize,
+) -> Result<Image, Error> {
+    let failed = |source| Error::Write { source };
+    file.set_len(0).and_then(|()| file.set_len(plan.size)).map_err(failed)?;
+    file.write_all_at(&plan.table(0)?, 0).map_err(failed)?;
+    if plan.header > 0 {
+        file.write_all_at(&nvdimm::info_block(), nvdimm::OFFSET).map_err(failed)?;
+        file.write_all_at(&plan.table(plan.header)?, plan.header).map_err(failed)?;
+    }
+    plan.file_system.write(contents, file, plan.start(), threads)?;
+    Ok(plan.image())
+}

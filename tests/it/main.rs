@@ -1,0 +1,5 @@
+//! The program and its formats against tools that we did not write. One file per verb or format.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+
+mod ext4;
