@@ -5,8 +5,10 @@
 
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
+pub mod compression;
 pub mod deb;
 pub mod path;
+pub mod tar;
 
 use std::fmt;
 use std::str::FromStr;

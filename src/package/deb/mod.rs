@@ -1,5 +1,6 @@
 //! Debian packages: the words of dpkg and apt.
 
+pub mod archive;
 pub mod control;
 pub mod index;
 pub mod relation;

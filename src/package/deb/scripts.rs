@@ -173,8 +173,8 @@ mod tests {
             [trigger("/usr/share/man", true), trigger("ldconfig", false)]
         );
         assert_eq!(triggers.activations, [trigger("a", true)]);
-        assert_eq!(triggers.interests[0].file(), Some(TreePath::parse("usr/share/man").unwrap()));
-        assert_eq!(triggers.interests[1].file(), None);
+        let files: Vec<_> = triggers.interests.iter().map(Trigger::file).collect();
+        assert_eq!(files, [Some(TreePath::parse("usr/share/man").unwrap()), None]);
     }
 
     #[test]

@@ -1,0 +1,554 @@
+//! Decompression of foreign bytes, streaming and bounded: gzip, xz, zstd, bzip2, or none.
+//!
+//! A buffered reader comes in, a reader of the plain bytes goes out. It ends well only if the
+//! compressed stream was complete, its stored checksums agree, and nothing follows it: exactly one
+//! gzip member, xz stream, zstd frame or bzip2 stream. Concatenated ones are refused, so that no
+//! two readers can disagree about where the data ends. Output, expansion and memory are limited.
+//!
+//! Formats: RFC 1952 (gzip), the .xz file format 1.2, RFC 8878 (zstd); bzip2 by its library.
+
+use std::fmt;
+use std::io::{self, BufRead, Read};
+
+use bzip2::{Decompress as Bzip2, Status as Bzip2Status};
+use flate2::{Decompress as Gzip, FlushDecompress, Status as GzipStatus};
+use liblzma::stream::{
+    Action, Error as XzError, Status as XzStatus, Stream as Xz, TELL_UNSUPPORTED_CHECK,
+};
+use zstd::stream::raw::{DParameter, Decoder as Zstd, Operation};
+
+/// How bytes are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// gzip.
+    Gzip,
+    /// xz.
+    Xz,
+    /// Zstandard.
+    Zstd,
+    /// bzip2.
+    Bzip2,
+}
+
+impl Compression {
+    /// Returns what a file name says: by `.gz`, `.xz`, `.zst`, `.bz2`, or nothing of these.
+    pub fn of_name(name: &str) -> Self {
+        match name.rsplit_once('.').map(|(_, extension)| extension) {
+            Some("gz" | "tgz") => Self::Gzip,
+            Some("xz" | "txz") => Self::Xz,
+            Some("zst" | "tzst") => Self::Zstd,
+            Some("bz2" | "tbz2") => Self::Bzip2,
+            _ => Self::None,
+        }
+    }
+
+    /// Returns what the first bytes of a file say; six are enough.
+    pub fn of_start(start: &[u8]) -> Self {
+        const MAGIC: [(&[u8], Compression); 4] = [
+            (b"\x1f\x8b", Compression::Gzip),
+            (b"\xfd7zXZ\0", Compression::Xz),
+            (b"\x28\xb5\x2f\xfd", Compression::Zstd),
+            (b"BZh", Compression::Bzip2),
+        ];
+        let found = MAGIC.iter().find(|(magic, _)| start.starts_with(magic));
+        found.map_or(Self::None, |(_, compression)| *compression)
+    }
+
+    /// Its name as people write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "uncompressed",
+            Self::Gzip => "gzip",
+            Self::Xz => "xz",
+            Self::Zstd => "zstd",
+            Self::Bzip2 => "bzip2",
+        }
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a stream may cost at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Plain bytes in all.
+    pub output: u64,
+    /// Plain bytes for each compressed byte, once [`FREE_OUTPUT`] is exceeded.
+    pub ratio: u64,
+}
+
+/// Plain bytes up to which the ratio is not looked at: a file of zeros is no attack.
+pub const FREE_OUTPUT: u64 = 64 << 20;
+/// The largest dictionary or window, as a power of two: 128 MiB, what the strongest presets that
+/// are in use ask for at most. It bounds the memory of a decoder.
+const WINDOW_LOG: u32 = 27;
+/// Memory that xz may use beside its dictionary.
+const XZ_SLACK: u64 = 2 << 20;
+
+impl Limits {
+    /// Up to `output` plain bytes, and a thousand for each compressed one.
+    pub const fn up_to(output: u64) -> Self {
+        Self { output, ratio: 1024 }
+    }
+}
+
+/// Why compressed bytes are not accepted. Travels inside an [`io::Error`]; see [`Error::of`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The stream breaks a rule of its format, or a stored checksum differs.
+    #[error("the {0} data is corrupt")]
+    Corrupt(Compression),
+    /// The stream ends in the middle.
+    #[error("the {0} data ends early")]
+    Truncated(Compression),
+    /// Something follows the end of the stream.
+    #[error("bytes follow the end of the {0} data")]
+    Trailing(Compression),
+    /// More plain bytes than allowed.
+    #[error("the {format} data expands to more than {limit} bytes")]
+    TooLarge {
+        /// How it is compressed.
+        format: Compression,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// More plain bytes for each compressed one than allowed.
+    #[error("the {format} data expands more than {limit}-fold")]
+    TooDense {
+        /// How it is compressed.
+        format: Compression,
+        /// The limit.
+        limit: u64,
+    },
+    /// The stream asks for more memory than allowed, or for a feature that is not built in.
+    #[error("the {0} data needs more than 128 MiB of memory or an unknown feature to decompress")]
+    Unsupported(Compression),
+}
+
+impl Error {
+    /// Returns the reason if `error` came from a [`Decompressor`] and not from the medium.
+    pub fn of(error: &io::Error) -> Option<&Self> {
+        error.get_ref().and_then(|inner| inner.downcast_ref())
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        Self::new(io::ErrorKind::InvalidData, error)
+    }
+}
+
+/// One step of a decoder.
+struct Step {
+    taken: usize,
+    made: usize,
+    ended: bool,
+}
+
+enum Codec {
+    None,
+    Gzip(Box<Gzip>),
+    Xz(Xz),
+    Zstd(Box<Zstd<'static>>),
+    Bzip2(Bzip2),
+}
+
+/// A reader of the plain bytes behind a compressed reader.
+pub struct Decompressor<R> {
+    inner: R,
+    codec: Codec,
+    format: Compression,
+    limits: Limits,
+    taken: u64,
+    made: u64,
+    ended: bool,
+}
+
+impl<R> fmt::Debug for Decompressor<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decompressor").field("format", &self.format).finish_non_exhaustive()
+    }
+}
+
+impl<R: BufRead> Decompressor<R> {
+    /// Prepares to read `inner`, which is compressed as `format` says.
+    ///
+    /// # Errors
+    /// When the decoder cannot be set up for want of memory.
+    pub fn new(inner: R, format: Compression, limits: Limits) -> io::Result<Self> {
+        let codec = match format {
+            Compression::None => Codec::None,
+            Compression::Gzip => Codec::Gzip(Box::new(Gzip::new_gzip(15))),
+            Compression::Xz => {
+                let memory = (1_u64 << WINDOW_LOG).saturating_add(XZ_SLACK);
+                Codec::Xz(Xz::new_stream_decoder(memory, TELL_UNSUPPORTED_CHECK)?)
+            }
+            Compression::Zstd => {
+                let mut decoder = Zstd::new()?;
+                decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG))?;
+                Codec::Zstd(Box::new(decoder))
+            }
+            Compression::Bzip2 => Codec::Bzip2(Bzip2::new(false)),
+        };
+        Ok(Self { inner, codec, format, limits, taken: 0, made: 0, ended: false })
+    }
+
+    /// Reads and discards what is left, and returns the reader below, at its end.
+    ///
+    /// # Errors
+    /// Any of [`Error`], or what the medium reports.
+    pub fn finish(mut self) -> io::Result<R> {
+        io::copy(&mut self, &mut io::sink())?;
+        Ok(self.inner)
+    }
+
+    /// Refuses bytes after the end.
+    fn check_end(&mut self) -> io::Result<()> {
+        if self.inner.fill_buf()?.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Trailing(self.format).into())
+    }
+
+    fn count(&mut self, step: &Step) -> Result<(), Error> {
+        let Limits { output, ratio } = self.limits;
+        self.taken = self.taken.saturating_add(widen(step.taken));
+        self.made = self.made.saturating_add(widen(step.made));
+        if self.made > output {
+            return Err(Error::TooLarge { format: self.format, limit: output });
+        }
+        let dense = self.format != Compression::None && self.made > FREE_OUTPUT;
+        if dense && self.made > self.taken.saturating_mul(ratio) {
+            return Err(Error::TooDense { format: self.format, limit: ratio });
+        }
+        Ok(())
+    }
+}
+
+impl<R: BufRead> Read for Decompressor<R> {
+    fn read(&mut self, output: &mut [u8]) -> io::Result<usize> {
+        if output.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            if self.ended {
+                return self.check_end().map(|()| 0);
+            }
+            let input = self.inner.fill_buf()?;
+            let at_end = input.is_empty();
+            let step = self.codec.step(input, output, self.format)?;
+            self.inner.consume(step.taken);
+            self.count(&step)?;
+            self.ended = step.ended;
+            let progress = step.taken > 0 || step.made > 0 || step.ended;
+            if !progress {
+                // With input left and room for output, a sound decoder always does something.
+                let error = if at_end { Error::Truncated } else { Error::Corrupt };
+                return Err(error(self.format).into());
+            }
+            if step.made > 0 {
+                return Ok(step.made);
+            }
+        }
+    }
+}
+
+impl Codec {
+    /// Decodes some of `input` into `output`. An empty `input` says that no more will come.
+    fn step(
+        &mut self,
+        input: &[u8],
+        output: &mut [u8],
+        format: Compression,
+    ) -> Result<Step, Error> {
+        let corrupt = Error::Corrupt(format);
+        match self {
+            Self::None => Ok(copy(input, output)),
+            Self::Gzip(decoder) => {
+                let before = (decoder.total_in(), decoder.total_out());
+                let status = decoder
+                    .decompress(input, output, FlushDecompress::None)
+                    .map_err(|_| corrupt)?;
+                let after = (decoder.total_in(), decoder.total_out());
+                Ok(Step::between(before, after, status == GzipStatus::StreamEnd))
+            }
+            Self::Xz(decoder) => {
+                let before = (decoder.total_in(), decoder.total_out());
+                let status = decoder.process(input, output, Action::Run).map_err(|e| match e {
+                    XzError::MemLimit | XzError::Options | XzError::UnsupportedCheck => {
+                        Error::Unsupported(format)
+                    }
+                    _ => corrupt,
+                })?;
+                let after = (decoder.total_in(), decoder.total_out());
+                Ok(Step::between(before, after, status == XzStatus::StreamEnd))
+            }
+            Self::Zstd(decoder) => {
+                let status =
+                    decoder.run_on_buffers(input, output).map_err(|e| zstd_error(&e, format))?;
+                let (taken, made) = (status.bytes_read, status.bytes_written);
+                let ended = status.remaining == 0 && (taken > 0 || made > 0);
+                Ok(Step { taken, made, ended })
+            }
+            Self::Bzip2(decoder) => {
+                let before = (decoder.total_in(), decoder.total_out());
+                let status = decoder.decompress(input, output).map_err(|_| corrupt)?;
+                let after = (decoder.total_in(), decoder.total_out());
+                Ok(Step::between(before, after, status == Bzip2Status::StreamEnd))
+            }
+        }
+    }
+}
+
+impl Step {
+    fn between(before: (u64, u64), after: (u64, u64), ended: bool) -> Self {
+        let difference = |after: u64, before: u64| {
+            usize::try_from(after.saturating_sub(before)).unwrap_or(usize::MAX)
+        };
+        Self { taken: difference(after.0, before.0), made: difference(after.1, before.1), ended }
+    }
+}
+
+fn copy(input: &[u8], output: &mut [u8]) -> Step {
+    let size = input.len().min(output.len());
+    for (to, from) in output.iter_mut().zip(input) {
+        *to = *from;
+    }
+    Step { taken: size, made: size, ended: input.is_empty() }
+}
+
+/// zstd's own error texts are its interface for telling a window that is too large.
+fn zstd_error(error: &io::Error, format: Compression) -> Error {
+    if error.to_string().contains("too much memory") {
+        Error::Unsupported(format)
+    } else {
+        Error::Corrupt(format)
+    }
+}
+
+fn widen(size: usize) -> u64 {
+    u64::try_from(size).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "a test may end with a panic"
+)]
+pub(crate) mod tests {
+    use std::io::{BufReader, Write as _};
+
+    use super::*;
+
+    /// Compresses, for tests of this room and of archives.
+    pub(crate) fn compress(format: Compression, plain: &[u8]) -> Vec<u8> {
+        match format {
+            Compression::None => plain.to_vec(),
+            Compression::Gzip => {
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+                encoder.write_all(plain).unwrap();
+                encoder.finish().unwrap()
+            }
+            Compression::Xz => {
+                let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 6);
+                encoder.write_all(plain).unwrap();
+                encoder.finish().unwrap()
+            }
+            Compression::Zstd => {
+                let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+                encoder.include_checksum(true).unwrap();
+                encoder.write_all(plain).unwrap();
+                encoder.finish().unwrap()
+            }
+            Compression::Bzip2 => {
+                let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), Default::default());
+                encoder.write_all(plain).unwrap();
+                encoder.finish().unwrap()
+            }
+        }
+    }
+
+    const ALL: [Compression; 5] = [
+        Compression::None,
+        Compression::Gzip,
+        Compression::Xz,
+        Compression::Zstd,
+        Compression::Bzip2,
+    ];
+    const REAL: [Compression; 4] =
+        [Compression::Gzip, Compression::Xz, Compression::Zstd, Compression::Bzip2];
+
+    fn decompress(format: Compression, bytes: &[u8], limits: Limits) -> Result<Vec<u8>, Error> {
+        let mut plain = Vec::new();
+        let mut reader = Decompressor::new(bytes, format, limits).unwrap();
+        match reader.read_to_end(&mut plain) {
+            Ok(_) => Ok(plain),
+            Err(error) => Err(Error::of(&error).unwrap().clone()),
+        }
+    }
+
+    fn some_text() -> Vec<u8> {
+        (0..20_000_u32)
+            .flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes())
+            .collect()
+    }
+
+    #[test]
+    fn every_format_gives_back_what_went_in() {
+        for format in ALL {
+            for plain in [Vec::new(), b"x".to_vec(), some_text()] {
+                let packed = compress(format, &plain);
+                assert_eq!(decompress(format, &packed, Limits::up_to(1 << 20)), Ok(plain));
+            }
+        }
+    }
+
+    #[test]
+    fn little_buffers_on_both_sides_change_nothing() {
+        for format in ALL {
+            let plain = &some_text()[..3000];
+            let packed = compress(format, plain);
+            let slow = BufReader::with_capacity(1, &packed[..]);
+            let mut reader = Decompressor::new(slow, format, Limits::up_to(4000)).unwrap();
+            let (mut read, mut byte) = (Vec::new(), [0]);
+            while reader.read(&mut byte).unwrap() == 1 {
+                read.push(byte[0]);
+            }
+            assert_eq!(read, plain, "{format}");
+        }
+    }
+
+    #[test]
+    fn c7_a_stream_cut_anywhere_is_refused_at_once() {
+        for format in REAL {
+            let packed = compress(format, &some_text()[..3000]);
+            for end in 0..packed.len() {
+                let cut = decompress(format, &packed[..end], Limits::up_to(4000));
+                assert_eq!(cut, Err(Error::Truncated(format)), "{format} cut at {end}");
+            }
+        }
+    }
+
+    #[test]
+    fn c24_bombs_are_cut_at_the_cap() {
+        let zeros = vec![0; 2 << 20];
+        for format in REAL {
+            let packed = compress(format, &zeros);
+            let tight = decompress(format, &packed, Limits::up_to(1 << 20));
+            assert_eq!(tight, Err(Error::TooLarge { format, limit: 1 << 20 }));
+            assert_eq!(decompress(format, &packed, Limits::up_to(2 << 20)), Ok(zeros.clone()));
+        }
+    }
+
+    #[test]
+    fn c24_bombs_are_cut_at_the_ratio_and_long_zeros_pass() {
+        let format = Compression::Zstd;
+        for (size, good) in [(64 << 20, true), (80 << 20, false)] {
+            let packed = compress(format, &vec![0; size]);
+            let answer = decompress(format, &packed, Limits::up_to(1 << 40)).map(|p| p.len());
+            let refused = Err(Error::TooDense { format, limit: 1024 });
+            assert_eq!(answer, if good { Ok(size) } else { refused });
+        }
+    }
+
+    #[test]
+    fn c24_windows_beyond_128_mib_are_refused_and_128_mib_pass() {
+        for (log, good) in [(27, true), (28, false), (31, false)] {
+            let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+            encoder.include_contentsize(false).unwrap();
+            encoder.set_parameter(zstd::zstd_safe::CParameter::WindowLog(log)).unwrap();
+            encoder.write_all(b"hello").unwrap();
+            let packed = encoder.finish().unwrap();
+            let answer = decompress(Compression::Zstd, &packed, Limits::up_to(10));
+            let refused = Err(Error::Unsupported(Compression::Zstd));
+            assert_eq!(answer, if good { Ok(b"hello".to_vec()) } else { refused });
+        }
+    }
+
+    #[test]
+    fn c24_xz_dictionaries_beyond_128_mib_are_refused_and_64_mib_pass() {
+        for (size, good) in [(64_u32 << 20, true), (1 << 30, false)] {
+            let packed = with_xz_dictionary(&compress(Compression::Xz, b"hello"), size);
+            let answer = decompress(Compression::Xz, &packed, Limits::up_to(10));
+            let refused = Err(Error::Unsupported(Compression::Xz));
+            assert_eq!(answer, if good { Ok(b"hello".to_vec()) } else { refused });
+        }
+    }
+
+    /// Rewrites the dictionary size in the one block header of `packed` (LZMA2 filter: byte 12 is
+    /// the header's size, 13 its flags, 14 the filter id, 15 the size of properties, 16 the size).
+    fn with_xz_dictionary(packed: &[u8], size: u32) -> Vec<u8> {
+        let mut packed = packed.to_vec();
+        let end = 12 + (usize::from(packed[12]) + 1) * 4;
+        assert_eq!(packed[14..16], [0x21, 1]);
+        packed[16] = (0..40)
+            .find(|bits| (2 | u64::from(bits & 1)) << (bits / 2 + 11) >= size.into())
+            .unwrap();
+        let mut checksum = flate2::Crc::new();
+        checksum.update(&packed[12..end - 4]);
+        packed[end - 4..end].copy_from_slice(&checksum.sum().to_le_bytes());
+        packed
+    }
+
+    #[test]
+    fn c24_a_wrong_checksum_is_refused() {
+        for (format, from_end) in [
+            (Compression::Gzip, 8),
+            (Compression::Zstd, 1),
+            (Compression::Bzip2, 4),
+            (Compression::Xz, 36),
+        ] {
+            let mut packed = compress(format, b"some text");
+            let at = packed.len() - from_end;
+            packed[at] ^= 1;
+            let refused = decompress(format, &packed, Limits::up_to(100));
+            assert_eq!(refused, Err(Error::Corrupt(format)), "{format}");
+        }
+    }
+
+    #[test]
+    fn c24_whatever_follows_the_end_is_refused() {
+        for format in REAL {
+            let packed = compress(format, b"some text");
+            for tail in [&b"\0"[..], b"garbage", &packed] {
+                let longer = [&packed, tail].concat();
+                let refused = decompress(format, &longer, Limits::up_to(100));
+                assert_eq!(refused, Err(Error::Trailing(format)));
+            }
+        }
+    }
+
+    #[test]
+    fn flipped_bits_never_panic() {
+        for format in REAL {
+            let packed = compress(format, &some_text()[..200]);
+            for at in 0..packed.len() {
+                let mut broken = packed.clone();
+                broken[at] ^= 0x10;
+                let answer = decompress(format, &broken, Limits::up_to(1 << 16));
+                assert!(answer.is_err() || answer.unwrap() == some_text()[..200]);
+            }
+        }
+    }
+
+    #[test]
+    fn names_and_first_bytes_tell_the_format() {
+        for (name, format) in [
+            ("data.tar", Compression::None),
+            ("data.tar.xz", Compression::Xz),
+            ("a.tgz", Compression::Gzip),
+            ("a.tar.zst", Compression::Zstd),
+            ("a.bz2", Compression::Bzip2),
+        ] {
+            assert_eq!(Compression::of_name(name), format);
+            assert_eq!(Compression::of_start(&compress(format, b"text")), format);
+        }
+    }
+}
