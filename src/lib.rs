@@ -7,6 +7,7 @@ pub mod event;
 pub mod image;
 pub mod lock;
 pub mod package;
+pub mod provision;
 pub mod recipe;
 pub mod tree;
 pub mod unpack;

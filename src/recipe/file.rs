@@ -144,7 +144,7 @@ struct GuestTable {
     /// Remove units that a guest does not need. Default: no.
     #[schemars(with = "bool")]
     prune: Switch,
-    /// Keep the package database, logs and caches that Kata removes. Default: no.
+    /// Keep the package database, and the rest of `/var/lib` and `/var/cache`. Default: no.
     #[schemars(with = "bool")]
     keep_database: Switch,
     /// Refuse a tree that has no init. Default: yes.

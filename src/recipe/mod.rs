@@ -210,7 +210,8 @@ pub struct Guest {
     pub confidential: bool,
     /// Remove units that a guest does not need (`-d`).
     pub prune: bool,
-    /// Keep the package database, logs and caches that Kata removes.
+    /// Keep the package database, and the rest of `/var/lib` and `/var/cache`, which Kata removes.
+    /// Logs go in any case.
     pub keep_database: bool,
     /// A folder copied into `/lib/modules` (`KERNEL_MODULES_DIR`).
     pub kernel_modules: Option<PathBuf>,

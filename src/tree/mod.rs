@@ -8,6 +8,7 @@
 //! become directories there too.
 
 mod listing;
+mod overlay;
 mod path;
 
 use std::collections::BTreeMap;
