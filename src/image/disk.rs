@@ -13,12 +13,14 @@
 //! root, and leaves [`FREE_ALWAYS`] plus the free space asked for to ordinary users. Kata's builder
 //! formats disks that grow by 10 MiB until the free space exceeds the size of the tree, adds the
 //! free space asked for and rounds up in the same way; so it leaves between 1 and some 10 MiB too.
+//!
+//! Places are those of Kata's `image_builder.sh` and `nsdax`.
 
 use fs_err::File;
 use fs_err::os::unix::fs::FileExt as _;
 
 use super::table::{Partition, Table};
-use super::{Error, ext4, nvdimm};
+use super::{Error, Medium, Window, ext4, nvdimm};
 use crate::digest::{Digest, Hasher};
 use crate::epoch::Epoch;
 use crate::recipe::{FileSystem, ImageOptions};
@@ -65,7 +67,7 @@ pub struct Image {
 /// [`Error::BadOption`]; [`Error::CannotHold`], naming the first file that does not fit into the
 /// format; [`Error::TooLarge`].
 pub fn plan(tree: &Tree, options: &ImageOptions, epoch: Epoch) -> Result<Plan, Error> {
-    check(options)?;
+    check_options(options)?;
     let tree = prepare(tree, epoch);
     let origin = origin(&tree, options, epoch);
     let header = if options.dax_header { nvdimm::HEADER } else { 0 };
@@ -91,7 +93,7 @@ pub fn plan(tree: &Tree, options: &ImageOptions, epoch: Epoch) -> Result<Plan, E
     Ok(Plan { tree, size, header, signature, file_system })
 }
 
-fn check(options: &ImageOptions) -> Result<(), Error> {
+fn check_options(options: &ImageOptions) -> Result<(), Error> {
     let bad = |option, value, rule| Err(Error::BadOption { option, value, rule });
     let ImageOptions { block_size, free_space_mib, alignment_mib, .. } = *options;
     if ![1024, 2048, 4096].contains(&block_size) {
@@ -124,6 +126,7 @@ fn prepare(tree: &Tree, epoch: Epoch) -> Tree {
         meta.mtime = epoch.clamp(meta.mtime);
         ext4::normalise(&mut meta.xattrs);
     }
+    ext4::remove_spare(&mut tree);
     tree
 }
 
@@ -192,4 +195,93 @@ pub fn write(
     }
     plan.file_system.write(contents, file, plan.start(), threads)?;
     Ok(plan.image())
+}
+
+/// An image that was read.
+#[derive(Debug)]
+pub struct Disk<'m> {
+    /// Bytes of the file.
+    pub size: u64,
+    /// Whether the header for persistent memory stands before the disk proper.
+    pub dax_header: bool,
+    /// The partition table of the file as a disk.
+    pub table: Table,
+    /// Where the file system begins, in bytes.
+    pub file_system_at: u64,
+    /// The file system in partition 1.
+    pub file_system: ext4::FileSystem<'m>,
+}
+
+/// Reads an image back, hashing contents on up to `threads` threads. Trusts nothing.
+///
+/// # Errors
+/// [`Error::Read`] when the medium fails, [`Error::Broken`] with the first rule that does not hold,
+/// [`Error::Unsupported`] for what Kata's images do not have.
+pub fn read(medium: &dyn Medium, threads: usize) -> Result<Disk<'_>, Error> {
+    let failed = |source| Error::Read { source };
+    let size = medium.size().map_err(failed)?;
+    if size < 2 * PARTITION_AT {
+        return Err(Error::broken("image", "it is too small for a partition"));
+    }
+    let mut block = [0; nvdimm::SIZE];
+    medium.read_at(nvdimm::OFFSET, &mut block).map_err(failed)?;
+    let dax_header = nvdimm::is_info_block(&block);
+    if dax_header && block != nvdimm::info_block() {
+        return Err(Error::broken("NVDIMM info block", "it is not the one of Kata's images"));
+    }
+    let (start, table) = first_partition(medium, 0, size)?;
+    if dax_header {
+        let (second, _) = first_partition(medium, nvdimm::HEADER, size)?;
+        if second != start {
+            return Err(Error::broken("partition tables", "they point to different places"));
+        }
+    }
+    let window = Window::new(medium, start.0, start.1 - start.0);
+    let file_system = ext4::read(window, threads)?;
+    Ok(Disk { size, dax_header, table, file_system_at: start.0, file_system })
+}
+
+/// The first and the last byte but one of partition 1 in the table at byte `from`, and the table.
+fn first_partition(
+    medium: &dyn Medium,
+    from: u64,
+    size: u64,
+) -> Result<((u64, u64), Table), Error> {
+    let mut sector = [0; 512];
+    medium.read_at(from, &mut sector).map_err(|source| Error::Read { source })?;
+    let table = Table::decode(&sector, size.saturating_sub(from))?;
+    let Some((1, partition)) = table.partitions.first().copied() else {
+        return Err(Error::broken("partition table", "there is no partition 1"));
+    };
+    let bytes = |sectors: u32| u64::from(sectors) * super::table::SECTOR;
+    let start = from + bytes(partition.start);
+    Ok(((start, start + bytes(partition.count)), table))
+}
+
+/// Reads what [`write`] wrote and compares it with the plan, before it gets its final name.
+///
+/// # Errors
+/// As [`read`], and [`Error::Differs`].
+pub fn check(plan: &Plan, medium: &dyn Medium, threads: usize) -> Result<(), Error> {
+    let disk = read(medium, threads)?;
+    let facts = [
+        (disk.size == plan.size, "the size of the image"),
+        (disk.file_system_at == plan.start(), "the place of the file system"),
+        (disk.table.signature == plan.signature, "the signature of the disk"),
+        (disk.file_system.uuid() == plan.file_system.uuid(), "the UUID of the file system"),
+    ];
+    if let Some((_, what)) = facts.into_iter().find(|(same, _)| !same) {
+        return Err(Error::Differs { difference: what.to_owned() });
+    }
+    let (found, wanted) = (disk.file_system.tree.to_listing(), plan.tree.to_listing());
+    if found == wanted {
+        return Ok(());
+    }
+    let mut lines = found.lines().zip(wanted.lines());
+    let line = lines.find(|(found, wanted)| found != wanted);
+    let difference = line.map_or_else(
+        || "files are missing at the end, or too many".to_owned(),
+        |(found, wanted)| format!("{found:?} instead of {wanted:?}"),
+    );
+    Err(Error::Differs { difference })
 }

@@ -6,12 +6,12 @@
 
 mod disk;
 mod error;
-mod ext4;
+pub mod ext4;
 mod medium;
 pub mod nvdimm;
 mod sparse;
 pub mod table;
 
-pub use disk::{Image, Plan, plan, write};
+pub use disk::{Disk, Image, Plan, check, plan, read, write};
 pub use error::Error;
 pub use medium::{Medium, Window};

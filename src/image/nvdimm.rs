@@ -9,13 +9,14 @@ pub const OFFSET: u64 = 4096;
 pub const SIZE: usize = 4096;
 /// What comes before the disk proper, in bytes. Also the alignment that the block promises.
 pub const HEADER: u64 = 2 << 20;
+const SIGNATURE: &[u8] = b"NVDIMM_PFN_INFO\0";
 const CHECKSUM_AT: usize = SIZE - 8;
 
 /// Returns the block.
 pub fn info_block() -> [u8; SIZE] {
     let mut block = [0; SIZE];
     let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
-    put(0x00, b"NVDIMM_PFN_INFO\0");
+    put(0x00, SIGNATURE);
     put(0x36, &2_u16.to_le_bytes()); // minor version
     put(0x38, &HEADER.to_le_bytes()); // where data begins
     put(0x48, &1_u32.to_le_bytes()); // page structures live in RAM
@@ -23,6 +24,11 @@ pub fn info_block() -> [u8; SIZE] {
     let checksum = fletcher64(&block);
     block[CHECKSUM_AT..].copy_from_slice(&checksum.to_le_bytes());
     block
+}
+
+/// Whether `block` claims to be such a block.
+pub fn is_info_block(block: &[u8; SIZE]) -> bool {
+    block.starts_with(SIGNATURE)
 }
 
 /// Fletcher's checksum over words of 32 bits. The caller leaves the checksum's place zero.

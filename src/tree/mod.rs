@@ -343,6 +343,19 @@ impl Tree {
         Ok(id)
     }
 
+    /// Makes `path` another name of the file `id`, which must not be a directory.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] or [`Error::NotADirectory`] for the parent of `path`,
+    /// [`Error::IsADirectory`] when `id` or what is at `path` is a directory.
+    pub fn link_id(&mut self, path: &TreePath, id: InodeId) -> Result<(), Error> {
+        let is_directory = |id| matches!(self.inode(id).kind, Kind::Directory(_));
+        if is_directory(id) || self.lookup(path).is_some_and(is_directory) {
+            return Err(Error::IsADirectory { path: path.clone() });
+        }
+        self.enter(path, id)
+    }
+
     /// Makes `path` and every missing directory above it, with `meta`; existing ones stay as they
     /// are. Follows symbolic links inside the tree, as `mkdir -p` does.
     ///

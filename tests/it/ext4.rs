@@ -125,6 +125,28 @@ fn e2fsck_finds_nothing_to_complain_about() {
 }
 
 #[test]
+fn an_image_read_back_holds_the_same_tree() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image");
+    for (block_size, dax_header, journal) in
+        [(1024, true, false), (2048, false, true), (4096, true, true)]
+    {
+        let options = ImageOptions { block_size, dax_header, journal, ..options() };
+        let plan = image::plan(&everything(), &options, Epoch::new(EPOCH).unwrap()).unwrap();
+        let file = fs_err::File::options()
+            .create(true)
+            .truncate(true)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .unwrap();
+        image::write(&plan, &NoContents, &file, 2).unwrap();
+        image::check(&plan, &file, 2).unwrap();
+        assert_eq!(image::read(&file, 1).unwrap().dax_header, dax_header);
+    }
+}
+
+#[test]
 fn same_bytes_for_any_number_of_threads() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("image");

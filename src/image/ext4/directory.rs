@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn every_name_comes_back_whatever_the_depth() {
-        for (count, blocks) in [(0, 1), (25, 1), (27, 3), (3000, 1 + 112), (4000, 1 + 2 + 149)] {
+        for (count, blocks) in [(0, 1), (27, 1), (28, 3), (3000, 1 + 108), (4000, 1 + 2 + 143)] {
             let names = names(count);
             let bytes = FRAME.build(11, 2, &entries(&names)).unwrap();
             assert_eq!(bytes.len() / 1024, blocks, "{count} names");

@@ -138,7 +138,8 @@ impl<'t> Drafter<'t> {
         parents.insert(tree.root(), ROOT_INODE);
         let mut next = FIRST_INODE + 1;
         for (path, id, inode) in tree.walk() {
-            let number = *numbers.entry(id).or_insert(next);
+            let free = if is_lost_and_found(&path) { FIRST_INODE } else { next };
+            let number = *numbers.entry(id).or_insert(free);
             if number == next {
                 next = next.checked_add(1).ok_or_else(|| refuse(&path, "2^32 inodes at most"))?;
             }

@@ -60,7 +60,6 @@ pub(super) mod read_only {
 /// Flags of an inode.
 pub(super) mod flags {
     pub(in super::super) const INDEX: u32 = 0x1000;
-    pub(in super::super) const HUGE_FILE: u32 = 0x4_0000;
     pub(in super::super) const EXTENTS: u32 = 0x8_0000;
 }
 

@@ -15,6 +15,7 @@
 mod acl;
 mod attributes;
 mod checksum;
+mod content;
 mod directory;
 mod draft;
 mod extents;
@@ -24,9 +25,15 @@ mod hash;
 mod inode;
 mod journal;
 mod plan;
+mod reader;
+mod volume;
 mod writer;
 
+pub use content::ImageContents;
+pub use reader::FileSystem;
+
 pub(crate) use plan::Plan;
+pub(crate) use reader::read;
 
 use std::collections::BTreeMap;
 
@@ -36,7 +43,7 @@ use draft::Draft;
 use crate::digest::Digest;
 use crate::epoch::Epoch;
 use crate::image::Error;
-use crate::tree::Tree;
+use crate::tree::{Inode, Kind, Meta, Tree, TreePath};
 
 /// What makes one file system differ from another with the same files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +75,18 @@ impl Identity {
 
 fn first_bytes<const N: usize>(digest: &Digest) -> [u8; N] {
     *digest.as_bytes().first_chunk().expect("at most 32 bytes are asked for")
+}
+
+/// Removes a `lost+found` as every new file system has it: the writer makes it, the reader and
+/// whoever compares do not want it.
+pub(crate) fn remove_spare(tree: &mut Tree) {
+    let path = TreePath::parse(draft::LOST_AND_FOUND).expect("a clean name");
+    if let Some(Inode { meta, kind: Kind::Directory(entries) }) = tree.get(&path)
+        && entries.is_empty()
+        && *meta == (Meta { mtime: meta.mtime, ..Meta::root(0o700) })
+    {
+        tree.remove(&path);
+    }
 }
 
 /// Gives access control lists the form in which they will be read back: ids of entries that name

@@ -1,0 +1,368 @@
+//! An ext4 file system that somebody else may have written: its superblock, descriptors, inodes
+//! and maps, each checked before it is believed.
+//!
+//! Every block that metadata leads to is claimed once; a second claim is an error. That is what
+//! bounds the work on a hostile image, whatever circles its pointers make.
+
+#![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
+
+use super::checksum::Seed;
+use super::extents::{self, LENGTH_MAX, Node, Run};
+use super::format::{
+    Descriptor, SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE, Superblock, flags, incompatible,
+};
+use super::inode::Inode;
+use crate::image::{Error, Medium as _, Window};
+
+/// Features that this reader understands.
+const KNOWN: u32 = incompatible::FILETYPE
+    | incompatible::EXTENTS
+    | incompatible::BITS_64
+    | incompatible::FLEX_BG
+    | incompatible::CSUM_SEED
+    | incompatible::LARGE_DIR;
+/// Features that this reader cannot do without.
+const NEEDED: u32 = incompatible::FILETYPE | incompatible::EXTENTS;
+/// Clusters of blocks change the meaning of bitmaps.
+const BIGALLOC: u32 = 0x200;
+
+/// A file system on a medium.
+#[derive(Clone)]
+pub(super) struct Volume<'m> {
+    medium: Window<'m>,
+    pub(super) superblock: Superblock,
+    pub(super) descriptors: Vec<Descriptor>,
+    pub(super) block_size: u64,
+    /// The seed of checksums, when there are checksums.
+    pub(super) seed: Option<Seed>,
+}
+
+/// Blocks of a file: `count` of them from block `logical` of the file on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Extent {
+    pub(super) logical: u64,
+    pub(super) run: Run,
+    /// Blocks that were never written read as zero.
+    pub(super) written: bool,
+}
+
+impl<'m> Volume<'m> {
+    /// Reads and checks superblock and descriptors.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Broken`], [`Error::Unsupported`].
+    pub(super) fn open(medium: Window<'m>) -> Result<Self, Error> {
+        let mut bytes = [0; SUPERBLOCK_SIZE];
+        let size = medium.size().map_err(read_failed)?;
+        if size < SUPERBLOCK_OFFSET.saturating_mul(2) {
+            return Err(Error::broken("superblock", "the medium ends before it"));
+        }
+        medium.read_at(SUPERBLOCK_OFFSET, &mut bytes).map_err(read_failed)?;
+        let superblock = Superblock::decode(&bytes)
+            .ok_or_else(|| Error::broken("superblock", "it has no magic number"))?;
+        check_features(&superblock)?;
+        if superblock.has_checksums() && !Superblock::is_intact(&bytes) {
+            return Err(Error::broken("superblock", "its checksum is wrong"));
+        }
+        check_sizes(&superblock, size)?;
+        let block_size = 1024_u64.checked_shl(superblock.log_block_size).unwrap_or_default();
+        let seed = superblock.has_checksums().then(|| superblock.seed());
+        let mut volume = Self { medium, superblock, descriptors: Vec::new(), block_size, seed };
+        volume.descriptors = volume.read_descriptors()?;
+        Ok(volume)
+    }
+
+    fn groups(&self) -> u64 {
+        let superblock = &self.superblock;
+        let blocks = superblock.blocks_count.saturating_sub(superblock.first_data_block.into());
+        blocks.div_ceil(u64::from(superblock.blocks_per_group).max(1))
+    }
+
+    fn read_descriptors(&self) -> Result<Vec<Descriptor>, Error> {
+        let size = self.descriptor_size();
+        let bytes = self.groups().saturating_mul(size);
+        let run = self.descriptor_run();
+        self.check_run("table of descriptors", run)?;
+        let start = run.start.saturating_mul(self.block_size);
+        let mut table = vec![0; to_usize(bytes)?];
+        self.medium.read_at(start, &mut table).map_err(read_failed)?;
+        let mut descriptors = Vec::new();
+        for (group, bytes) in (0..).zip(table.chunks_exact(to_usize(size)?)) {
+            let place = || format!("descriptor of group {group}");
+            if self.seed.is_some_and(|seed| !Descriptor::is_intact(bytes, group, seed)) {
+                return Err(Error::broken(place(), "its checksum is wrong"));
+            }
+            let descriptor =
+                Descriptor::decode(bytes).ok_or_else(|| Error::broken(place(), "it is cut off"))?;
+            for run in self.tables(&descriptor) {
+                self.check_run(&place(), run)?;
+            }
+            descriptors.push(descriptor);
+        }
+        Ok(descriptors)
+    }
+
+    fn descriptor_size(&self) -> u64 {
+        let wide = self.superblock.incompatible & incompatible::BITS_64 != 0;
+        if wide { u64::from(self.superblock.descriptor_size) } else { 32 }
+    }
+
+    /// The blocks of the first table of descriptors.
+    fn descriptor_run(&self) -> Run {
+        let bytes = self.groups().saturating_mul(self.descriptor_size());
+        let start = u64::from(self.superblock.first_data_block).saturating_add(1);
+        Run { start, count: bytes.div_ceil(self.block_size) }
+    }
+
+    /// Both bitmaps and the inode table of a group.
+    fn tables(&self, descriptor: &Descriptor) -> [Run; 3] {
+        let superblock = &self.superblock;
+        let bytes =
+            u64::from(superblock.inodes_per_group).saturating_mul(superblock.inode_size.into());
+        [
+            Run { start: descriptor.block_bitmap, count: 1 },
+            Run { start: descriptor.inode_bitmap, count: 1 },
+            Run { start: descriptor.inode_table, count: bytes.div_ceil(self.block_size) },
+        ]
+    }
+
+    /// Claims superblock, descriptors, bitmaps and inode tables.
+    pub(super) fn claim_tables(&self, claims: &mut Claims) -> Result<(), Error> {
+        let first = u64::from(self.superblock.first_data_block);
+        claims.claim("superblock", Run { start: first, count: 1 })?;
+        claims.claim("table of descriptors", self.descriptor_run())?;
+        for (group, descriptor) in self.descriptors.iter().enumerate() {
+            for run in self.tables(descriptor) {
+                claims.claim(&format!("tables of group {group}"), run)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses blocks that are not on the file system.
+    fn check_run(&self, place: &str, run: Run) -> Result<(), Error> {
+        let end = run.start.checked_add(run.count);
+        let inside = end.is_some_and(|end| end <= self.superblock.blocks_count);
+        if !inside || run.start < self.superblock.first_data_block.into() || run.start == 0 {
+            return Err(Error::broken(place, "it points outside the file system"));
+        }
+        Ok(())
+    }
+
+    /// Reads a block.
+    pub(super) fn block(&self, place: &str, number: u64) -> Result<Vec<u8>, Error> {
+        self.check_run(place, Run { start: number, count: 1 })?;
+        let mut bytes = vec![0; to_usize(self.block_size)?];
+        self.read_at(number.saturating_mul(self.block_size), &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Reads bytes at an offset of the file system.
+    pub(super) fn read_at(&self, offset: u64, bytes: &mut [u8]) -> Result<(), Error> {
+        self.medium.read_at(offset, bytes).map_err(read_failed)
+    }
+
+    /// Reads an inode that is in use.
+    ///
+    /// # Errors
+    /// [`Error::Broken`] for a number that does not exist, a wrong checksum, an inode without
+    /// links; [`Error::Read`].
+    pub(super) fn inode(&self, number: u32) -> Result<Inode, Error> {
+        let place = inode_place(number);
+        let broken = |rule| Error::broken(&place, rule);
+        let index = number.checked_sub(1).ok_or_else(|| broken("there is no such inode"))?;
+        let per_group = self.superblock.inodes_per_group.max(1);
+        let group = usize::try_from(index / per_group).map_err(|_| broken("it is too large"))?;
+        let descriptor =
+            self.descriptors.get(group).ok_or_else(|| broken("there is no such inode"))?;
+        let size = u64::from(self.superblock.inode_size);
+        let offset = u64::from(index % per_group).saturating_mul(size);
+        let table = descriptor.inode_table.saturating_mul(self.block_size);
+        let mut bytes = vec![0; to_usize(size)?];
+        self.read_at(table.saturating_add(offset), &mut bytes)?;
+        if self.seed.is_some_and(|seed| !Inode::is_intact(&bytes, number, seed)) {
+            return Err(broken("its checksum is wrong"));
+        }
+        let inode = Inode::decode(&bytes).ok_or_else(|| broken("it is cut off"))?;
+        if inode.links == 0 {
+            return Err(broken("a name leads to it, but it has no links"));
+        }
+        Ok(inode)
+    }
+
+    /// The checksum seed of an inode, when there are checksums.
+    pub(super) fn inode_seed(&self, number: u32, inode: &Inode) -> Option<Seed> {
+        self.seed.map(|seed| seed.inode(number, inode.generation))
+    }
+
+    /// Reads the map of a file and claims every block of it.
+    ///
+    /// # Errors
+    /// [`Error::Broken`] with the rule that the tree breaks; [`Error::Unsupported`] for the maps of
+    /// ext2; [`Error::Read`].
+    pub(super) fn map(
+        &self,
+        number: u32,
+        inode: &Inode,
+        claims: &mut Claims,
+    ) -> Result<Vec<Extent>, Error> {
+        let place = inode_place(number);
+        if inode.flags & flags::EXTENTS == 0 {
+            return Err(Error::unsupported(place, "blocks that are not mapped by extents"));
+        }
+        let broken = |rule| Error::broken(&place, rule);
+        let root = Node::decode(&inode.block).map_err(broken)?;
+        let mut found: Vec<Extent> = Vec::new();
+        let mut behind = 0;
+        let mut pending = vec![root];
+        while let Some(mut node) = pending.pop() {
+            if node.depth == 0 {
+                for entry in &node.entries {
+                    let extent = leaf(entry);
+                    if extent.logical < behind || extent.run.count == 0 {
+                        return Err(broken("its extents overlap or are out of order"));
+                    }
+                    behind = extent.logical.saturating_add(extent.run.count);
+                    self.check_run(&place, extent.run)?;
+                    claims.claim(&place, extent.run)?;
+                    found.push(extent);
+                }
+                continue;
+            }
+            if node.entries.is_empty() {
+                continue;
+            }
+            // The first entry is next; the rest waits its turn.
+            let entry = node.entries.remove(0);
+            let depth = node.depth;
+            if u64::from(entry.logical) < behind {
+                return Err(broken("its extents overlap or are out of order"));
+            }
+            pending.push(node);
+            claims.claim(&place, Run { start: entry.start, count: 1 })?;
+            let block = self.block(&place, entry.start)?;
+            let below = Node::decode(&block).map_err(broken)?;
+            let seed = self.inode_seed(number, inode);
+            if seed.is_some_and(|seed| !extents::is_intact(&block, seed)) {
+                return Err(broken("a node of its extents has a wrong checksum"));
+            }
+            if Some(below.depth) != depth.checked_sub(1) || below.entries.is_empty() {
+                return Err(broken("a node of its extents is at the wrong level or empty"));
+            }
+            pending.push(below);
+        }
+        Ok(found)
+    }
+}
+
+fn leaf(entry: &extents::Entry) -> Extent {
+    let length = u64::from(entry.length);
+    let written = length <= LENGTH_MAX;
+    let count = if written { length } else { length.saturating_sub(LENGTH_MAX) };
+    Extent { logical: entry.logical.into(), run: Run { start: entry.start, count }, written }
+}
+
+/// How messages call an inode.
+pub(super) fn inode_place(number: u32) -> String {
+    format!("inode {number}")
+}
+
+fn check_features(superblock: &Superblock) -> Result<(), Error> {
+    let unknown = superblock.incompatible & !KNOWN;
+    let missing = NEEDED & !superblock.incompatible;
+    if unknown != 0 || superblock.read_only & BIGALLOC != 0 {
+        let feature = format!("incompatible features {unknown:#x} or clusters");
+        return Err(Error::unsupported("superblock", feature));
+    }
+    if missing != 0 {
+        let feature = format!("the lack of features {missing:#x}");
+        return Err(Error::unsupported("superblock", feature));
+    }
+    if superblock.log_block_size > 2 {
+        return Err(Error::unsupported("superblock", "blocks of more than 4096 bytes"));
+    }
+    Ok(())
+}
+
+fn check_sizes(superblock: &Superblock, size: u64) -> Result<(), Error> {
+    let block_size = 1024_u32.checked_shl(superblock.log_block_size).unwrap_or(1024);
+    let bits = block_size.saturating_mul(8);
+    let inode_size = superblock.inode_size;
+    let wide = superblock.incompatible & incompatible::BITS_64 != 0;
+    let first = u32::from(block_size == 1024);
+    let bytes = superblock.blocks_count.checked_mul(block_size.into());
+    let groups = superblock
+        .blocks_count
+        .saturating_sub(first.into())
+        .div_ceil(u64::from(superblock.blocks_per_group.max(1)));
+    let inodes = groups.checked_mul(superblock.inodes_per_group.into());
+    let rules = [
+        (bytes.is_some_and(|bytes| bytes <= size), "the medium ends before the file system"),
+        (superblock.first_data_block == first, "the first block is the wrong one"),
+        (superblock.blocks_count > first.into(), "it has no blocks"),
+        ((256..=bits).contains(&superblock.blocks_per_group), "groups have an impossible size"),
+        ((1..=bits).contains(&superblock.inodes_per_group), "groups have impossibly many inodes"),
+        (inodes == Some(superblock.inodes_count.into()), "the number of inodes is wrong"),
+        (
+            inode_size.is_power_of_two()
+                && inode_size >= 128
+                && u32::from(inode_size) <= block_size,
+            "inodes have an impossible size",
+        ),
+        (
+            !wide || (64..=1024).contains(&superblock.descriptor_size),
+            "descriptors have an impossible size",
+        ),
+    ];
+    match rules.into_iter().find(|(holds, _)| !holds) {
+        Some((_, rule)) => Err(Error::broken("superblock", rule)),
+        None => Ok(()),
+    }
+}
+
+fn read_failed(source: std::io::Error) -> Error {
+    Error::Read { source }
+}
+
+fn to_usize(value: u64) -> Result<usize, Error> {
+    usize::try_from(value).map_err(|_| Error::unsupported("superblock", "this size"))
+}
+
+/// Which blocks something leads to. Each may be claimed once.
+#[derive(Debug, Clone)]
+pub(super) struct Claims {
+    words: Vec<u64>,
+}
+
+impl Claims {
+    /// Nothing is claimed yet.
+    pub(super) fn new(volume: &Volume<'_>) -> Result<Self, Error> {
+        Ok(Self { words: vec![0; to_usize(volume.superblock.blocks_count.div_ceil(64))?] })
+    }
+
+    /// Claims the blocks of `run` for `place`.
+    ///
+    /// # Errors
+    /// [`Error::Broken`] when one of them is taken or does not exist.
+    pub(super) fn claim(&mut self, place: &str, run: Run) -> Result<(), Error> {
+        let end = run.start.saturating_add(run.count);
+        for block in run.start..end {
+            let word = usize::try_from(block / 64).ok().and_then(|index| self.words.get_mut(index));
+            let word =
+                word.ok_or_else(|| Error::broken(place, "it points outside the file system"))?;
+            let mask = 1_u64 << (block % 64);
+            if *word & mask != 0 {
+                return Err(Error::broken(place, "it uses a block that something else uses"));
+            }
+            *word |= mask;
+        }
+        Ok(())
+    }
+
+    /// Whether something leads to `block`.
+    #[cfg(test)]
+    pub(super) fn has(&self, block: u64) -> bool {
+        let index = usize::try_from(block / 64).unwrap();
+        self.words[index] >> (block % 64) & 1 == 1
+    }
+}
