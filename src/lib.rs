@@ -9,5 +9,6 @@ pub mod lock;
 pub mod package;
 pub mod provision;
 pub mod recipe;
+pub mod store;
 pub mod tree;
 pub mod unpack;

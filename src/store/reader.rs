@@ -1,0 +1,142 @@
+//! Reading kept bytes: the reader fails rather than ends well when they are not what they should be.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use fs_err::File;
+use fs_err::os::unix::fs::FileExt;
+
+use crate::digest::{Digest, Hasher};
+
+/// Contents up to this size are verified before their first byte is handed out. Larger ones are
+/// verified as they are read, so that memory stays small.
+const AT_ONCE: u64 = 1 << 20;
+
+/// A part of a file, read at its own place: any number of readers share one descriptor.
+#[derive(Debug, Clone)]
+pub(super) struct Slice {
+    pub(super) file: Arc<File>,
+    pub(super) offset: u64,
+    pub(super) size: u64,
+}
+
+impl Slice {
+    /// Reads the whole slice into memory.
+    pub(super) fn to_vec(&self) -> io::Result<Vec<u8>> {
+        let size = usize::try_from(self.size).map_err(io::Error::other)?;
+        let mut bytes = vec![0; size];
+        self.file.read_exact_at(&mut bytes, self.offset)?;
+        Ok(bytes)
+    }
+
+    /// Opens the slice for reading, expecting `digest`.
+    pub(super) fn open(self, digest: &Digest) -> io::Result<Verifying> {
+        if self.size > AT_ONCE {
+            return Ok(Verifying::Streamed(Streamed {
+                left: self.size,
+                slice: self,
+                hasher: Hasher::default(),
+                expected: *digest,
+            }));
+        }
+        let bytes = self.to_vec()?;
+        if Digest::of(&bytes) == *digest {
+            Ok(Verifying::Whole(io::Cursor::new(bytes)))
+        } else {
+            Err(damaged(digest))
+        }
+    }
+}
+
+/// A reader that never yields the end of bytes with the wrong digest.
+#[derive(Debug)]
+pub(super) enum Verifying {
+    /// Verified already.
+    Whole(io::Cursor<Vec<u8>>),
+    /// Verified when the last byte is read, before it is handed out.
+    Streamed(Streamed),
+}
+
+impl Read for Verifying {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Whole(cursor) => cursor.read(buffer),
+            Self::Streamed(streamed) => streamed.read(buffer),
+        }
+    }
+}
+
+/// See [`Verifying::Streamed`].
+#[derive(Debug)]
+pub(super) struct Streamed {
+    slice: Slice,
+    left: u64,
+    hasher: Hasher,
+    expected: Digest,
+}
+
+impl Read for Streamed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let room = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let Some(buffer) = buffer.get_mut(..room).filter(|room| !room.is_empty()) else {
+            return Ok(0);
+        };
+        let place = self.slice.offset.saturating_add(self.slice.size.saturating_sub(self.left));
+        let count = self.slice.file.read_at(buffer, place)?;
+        if count == 0 {
+            return Err(damaged(&self.expected));
+        }
+        self.hasher.update(buffer.get(..count).unwrap_or_default());
+        let left = self.left.saturating_sub(count as u64);
+        if left == 0 && self.hasher.clone().finish() != self.expected {
+            return Err(damaged(&self.expected));
+        }
+        self.left = left;
+        Ok(count)
+    }
+}
+
+/// What readers report for bytes that are not what they should be.
+pub(super) fn damaged(digest: &Digest) -> io::Error {
+    let text = format!("the kept bytes do not have the digest {digest} any more");
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+/// Whether a reader failed because of the bytes, not because of the medium.
+pub(super) fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slice(bytes: &[u8]) -> Slice {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs_err::write(file.path(), [b"head", bytes, b"tail"].concat()).unwrap();
+        let file = Arc::new(File::open(file.path()).unwrap());
+        Slice { file, offset: 4, size: bytes.len() as u64 }
+    }
+
+    #[test]
+    fn f6_the_last_byte_of_changed_contents_never_comes() {
+        for size in [0, 1, 100, AT_ONCE, AT_ONCE + 1, 3 * AT_ONCE + 5] {
+            let bytes = vec![7; usize::try_from(size).unwrap()];
+            let (good, other) = (Digest::of(&bytes), Digest::of(b"other"));
+            let mut all = Vec::new();
+            slice(&bytes).open(&good).unwrap().read_to_end(&mut all).unwrap();
+            assert_eq!(all, bytes);
+            let mut exactly = vec![0; bytes.len()];
+            let read = slice(&bytes).open(&other).and_then(|mut r| r.read_exact(&mut exactly));
+            assert!(is_damage(&read.unwrap_err()), "{size}");
+        }
+    }
+
+    #[test]
+    fn f6_a_file_cut_short_is_damage() {
+        let mut cut = slice(&vec![7; 2 << 20]);
+        cut.size += 5_000;
+        let read = cut.open(&Digest::of(b"")).and_then(|mut r| r.read_to_end(&mut Vec::new()));
+        assert!(is_damage(&read.unwrap_err()));
+    }
+}

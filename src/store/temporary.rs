@@ -1,0 +1,207 @@
+//! Files that do not exist yet: written aside, then put in place in one step.
+//!
+//! Where the file system can (`O_TMPFILE`, open(2)), such a file has no name at all until it is
+//! published, so a killed build leaves nothing. Elsewhere it has a random name and its owner holds
+//! an flock(2) on it: [`reap`] removes those whose owner is dead, and only those. Nothing here
+//! waits for the disk; whoever needs that syncs the file before it is published.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fs_err::File;
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::folder::Folder;
+use super::{Error, remove};
+
+/// A file on its way to its name. Dropped without being published, it is gone.
+#[derive(Debug)]
+pub(super) struct Temporary {
+    file: File,
+    /// Its name while it has one.
+    name: Option<Registration>,
+    folder: Arc<Folder>,
+    prefix: OsString,
+}
+
+impl Temporary {
+    /// Creates an empty file that will be published on the file system of `folder`. If it needs a
+    /// name meanwhile, that is `prefix` and a random number in `folder`.
+    pub(super) fn create(folder: &Arc<Folder>, prefix: &OsStr, mode: u32) -> Result<Self, Error> {
+        if let Some(file) = unnamed(folder, mode)? {
+            let (folder, prefix) = (Arc::clone(folder), prefix.to_owned());
+            return Ok(Self { file, name: None, folder, prefix });
+        }
+        Self::create_named(folder, prefix, mode)
+    }
+
+    /// As [`Temporary::create`], with a name from the start.
+    fn create_named(folder: &Arc<Folder>, prefix: &OsStr, mode: u32) -> Result<Self, Error> {
+        loop {
+            let name = random_name(prefix)?;
+            let registration = Registration::new(folder, &name);
+            let file = folder.create_file(&name, mode)?;
+            if locked_and_still_there(&file, folder)? {
+                let (folder, prefix) = (Arc::clone(folder), prefix.to_owned());
+                return Ok(Self { file, name: Some(registration), folder, prefix });
+            }
+        }
+    }
+
+    /// The file itself, open for reading and writing.
+    pub(super) const fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Gives the file the name `name` in `target`, replacing what had it.
+    pub(super) fn publish(mut self, target: &Folder, name: &OsStr) -> Result<File, Error> {
+        if self.name.is_none() {
+            match self.link(target, name) {
+                Ok(()) => return self.finish(),
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(Error::disk("put in place", target.path_of(name))(error)),
+            }
+            let temporary = random_name(&self.prefix)?;
+            let registration = Registration::new(&self.folder, &temporary);
+            self.link(&self.folder, &temporary)
+                .map_err(Error::disk("create", self.folder.path_of(&temporary)))?;
+            self.name = Some(registration);
+        }
+        if let Some(registration) = &self.name {
+            self.folder.rename(&registration.name, target, name)?;
+            registration.forget();
+        }
+        self.finish()
+    }
+
+    /// Links a file without a name to one. `AT_EMPTY_PATH` would need a capability, so this goes
+    /// through `/proc`, as open(2) advises.
+    fn link(&self, target: &Folder, name: &OsStr) -> Result<(), Errno> {
+        rustix::fs::linkat(CWD, magic_path(&self.file), target, name, AtFlags::SYMLINK_FOLLOW)
+    }
+
+    fn finish(self) -> Result<File, Error> {
+        self.file.try_clone().map_err(Error::disk("open", self.folder.path()))
+    }
+}
+
+/// The path under which the kernel shows an open file.
+fn magic_path(file: &File) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
+
+/// Creates a file without a name, or `None` where that or naming it later is impossible.
+fn unnamed(folder: &Folder, mode: u32) -> Result<Option<File>, Error> {
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+    match rustix::fs::openat(folder, ".", flags, Mode::from_raw_mode(mode)) {
+        Ok(fd) => {
+            let file = File::from_parts(fd.into(), folder.path());
+            let visible = rustix::fs::stat(magic_path(&file)).is_ok();
+            // Not seen by anybody yet; but on its way to its name it may need another for a moment.
+            let locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+            Ok((visible && locked).then_some(file))
+        }
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL | Errno::NOSYS) => {
+            Ok(None)
+        }
+        Err(error) => Err(Error::disk("create a file in", folder.path())(error)),
+    }
+}
+
+/// Takes the lock that says "my owner lives", unless somebody reaped the file in between.
+fn locked_and_still_there(file: &File, folder: &Folder) -> Result<bool, Error> {
+    let failed = || Error::disk("lock a file in", folder.path());
+    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => return Ok(false),
+        answer => answer.map_err(failed())?,
+    }
+    Ok(rustix::fs::fstat(file).map_err(failed())?.st_nlink > 0)
+}
+
+/// Removes the temporary files and directories in `folder` whose name begins with `prefix` and
+/// whose owner is dead. What belongs to somebody else is left alone.
+pub(super) fn reap(folder: &Folder, prefix: &OsStr) -> Result<(), Error> {
+    for name in folder.names()? {
+        if is_temporary(&name, prefix) && is_orphan(folder, &name)? {
+            remove::remove(folder, &name)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_temporary(name: &OsStr, prefix: &OsStr) -> bool {
+    let random = name.as_bytes().strip_prefix(prefix.as_bytes());
+    random.is_some_and(|digits| digits.len() == 16 && digits.iter().all(u8::is_ascii_hexdigit))
+}
+
+/// Whether we own the file or directory and nobody holds its lock.
+fn is_orphan(folder: &Folder, name: &OsStr) -> Result<bool, Error> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(fd) = rustix::fs::openat(folder, name, flags, Mode::empty()) else { return Ok(false) };
+    let stat = rustix::fs::fstat(&fd).map_err(Error::disk("look at", folder.path_of(name)))?;
+    let ours = stat.st_uid == rustix::process::geteuid().as_raw();
+    Ok(ours && rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok())
+}
+
+/// A name that nobody guesses: `prefix` and 16 hexadecimal digits.
+pub(super) fn random_name(prefix: &OsStr) -> Result<OsString, Error> {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(Error::disk("read random numbers for a name like", prefix))?;
+    let mut name = prefix.to_owned();
+    name.push(format!("{:016x}", u64::from_ne_bytes(bytes)));
+    Ok(name)
+}
+
+/// What has a temporary name in this process, for [`abandon_all`].
+static REGISTERED: Mutex<BTreeMap<u64, (Arc<Folder>, OsString)>> = Mutex::new(BTreeMap::new());
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// The note that something with this name is to be removed unless it is put in place.
+/// Dropping it removes the thing.
+#[derive(Debug)]
+pub(super) struct Registration {
+    number: u64,
+    pub(super) name: OsString,
+}
+
+impl Registration {
+    pub(super) fn new(folder: &Arc<Folder>, name: &OsStr) -> Self {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let mut all = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(number, (Arc::clone(folder), name.to_owned()));
+        Self { number, name: name.to_owned() }
+    }
+
+    /// The thing has got its final name.
+    pub(super) fn forget(&self) {
+        drop(self.take());
+    }
+
+    fn take(&self) -> Option<(Arc<Folder>, OsString)> {
+        REGISTERED.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number)
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        if let Some((folder, name)) = self.take() {
+            // Nobody is left to tell; the next run removes what could not be removed now.
+            drop(remove::remove(&folder, &name));
+        }
+    }
+}
+
+/// Removes every unfinished output and temporary file of this process, for a program that is
+/// about to end because it was told to. To be called from a thread, not from a signal handler.
+pub fn abandon_all() {
+    let all = std::mem::take(&mut *REGISTERED.lock().unwrap_or_else(PoisonError::into_inner));
+    for (folder, name) in all.into_values() {
+        drop(remove::remove(&folder, &name));
+    }
+}
