@@ -4,6 +4,7 @@ pub mod digest;
 pub mod distro;
 pub mod epoch;
 pub mod event;
+pub mod fetch;
 pub mod image;
 pub mod lock;
 pub mod package;

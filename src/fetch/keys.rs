@@ -1,0 +1,129 @@
+//! Where key material comes from, in this order: files the user names, the host's keyring folders,
+//! what is compiled in, the distribution's published addresses over https.
+//!
+//! Out: a keyring that holds just the certificates that may vouch for one source. Material counts
+//! only by its pinned fingerprint, or because the user named the file; its origin proves nothing.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::openpgp::{Fingerprint, Keyring};
+use super::source::{Source, Trust};
+use super::transport::{Request, Transport};
+use super::url::{Scheme, Url};
+use super::{Context, Error};
+use crate::recipe::Recipe;
+
+/// Debian's keys, exported (minimal) from the package debian-archive-keyring 2023.3+deb12u2.
+const COMPILED_IN: [&[u8]; 9] = [
+    include_bytes!("../distro/keys/debian/bullseye-archive.asc"),
+    include_bytes!("../distro/keys/debian/bullseye-security.asc"),
+    include_bytes!("../distro/keys/debian/bullseye-stable.asc"),
+    include_bytes!("../distro/keys/debian/bookworm-archive.asc"),
+    include_bytes!("../distro/keys/debian/bookworm-security.asc"),
+    include_bytes!("../distro/keys/debian/bookworm-stable.asc"),
+    include_bytes!("../distro/keys/debian/trixie-archive.asc"),
+    include_bytes!("../distro/keys/debian/trixie-security.asc"),
+    include_bytes!("../distro/keys/debian/trixie-stable.asc"),
+];
+
+/// Where apt and distributions keep keys, below the host's root.
+const HOST_FOLDERS: [&str; 3] = ["usr/share/keyrings", "etc/apt/trusted.gpg.d", "etc/apt/keyrings"];
+
+/// A key file is a few kilobytes; a whole distribution's keyring stays below one megabyte.
+const MAX_KEY_FILE: u64 = 4 << 20;
+
+/// All key material at hand, before anybody is trusted.
+pub(super) struct Shelf<'a> {
+    all: Keyring,
+    users: BTreeSet<Fingerprint>,
+    addresses: &'a [String],
+}
+
+impl<'a> Shelf<'a> {
+    /// Collects what needs no network.
+    pub(super) fn collect(recipe: &'a Recipe, context: &Context<'_>) -> Result<Self, Error> {
+        let mut shelf = Self {
+            all: Keyring::default(),
+            users: BTreeSet::new(),
+            addresses: &recipe.distro.key_addresses,
+        };
+        for path in &recipe.sources.keys {
+            let fingerprints = add_file(&mut shelf.all, path)?;
+            shelf.users.extend(fingerprints);
+        }
+        for file in host_files(context.host) {
+            if let Ok(bytes) = fs_err::read(&file) {
+                // Whatever else lies in those folders is the host's business.
+                drop(shelf.all.add(&bytes));
+            }
+        }
+        for bytes in COMPILED_IN {
+            shelf.all.add(bytes).map_err(Error::CompiledInKeys)?;
+        }
+        Ok(shelf)
+    }
+
+    /// The certificates that may vouch for `source`.
+    pub(super) fn for_source(
+        &self,
+        source: &Source,
+        (transport, context): (&Transport, &Context<'_>),
+    ) -> Result<Keyring, Error> {
+        let pins = match &source.trust {
+            Trust::Users => self.users.clone(),
+            Trust::File(path) => {
+                let mut keyring = Keyring::default();
+                add_file(&mut keyring, path)?;
+                return Ok(keyring);
+            }
+            Trust::Distribution { pins, and_the_users: false } => pins.clone(),
+            Trust::Distribution { pins, and_the_users: true } => &self.users | pins,
+        };
+        let mut keyring = self.all.pinned(&pins);
+        let published = matches!(source.trust, Trust::Distribution { .. });
+        if keyring.is_empty() && published && !context.offline {
+            keyring = self.download(transport)?.pinned(&pins);
+        }
+        Ok(keyring)
+    }
+
+    /// Asks the published addresses. A key that cannot be had there is simply missing later.
+    fn download(&self, transport: &Transport) -> Result<Keyring, Error> {
+        let mut keyring = Keyring::default();
+        for address in self.addresses {
+            let url: Url = address.parse().map_err(Error::Url)?;
+            if url.scheme() == Scheme::Http {
+                continue;
+            }
+            let request = Request { url, size: None, cap: MAX_KEY_FILE, fresh: false };
+            if let Ok(bytes) = transport.open(request).and_then(|download| download.into_bytes()) {
+                drop(keyring.add(&bytes));
+            }
+        }
+        Ok(keyring)
+    }
+}
+
+fn add_file(keyring: &mut Keyring, path: &Path) -> Result<Vec<Fingerprint>, Error> {
+    let bytes = fs_err::read(path).map_err(Error::KeyFile)?;
+    let broken = |source| Error::KeyFileContent { path: path.to_owned(), source };
+    keyring.add(&bytes).map_err(broken)
+}
+
+fn host_files(root: Option<&Path>) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for folder in HOST_FOLDERS {
+        let Some(entries) = root.and_then(|root| fs_err::read_dir(root.join(folder)).ok()) else {
+            continue;
+        };
+        files.extend(entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| {
+            let small =
+                || fs_err::metadata(path).is_ok_and(|m| m.is_file() && m.len() <= MAX_KEY_FILE);
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            matches!(extension, Some("gpg" | "asc")) && small()
+        }));
+    }
+    files.sort();
+    files
+}

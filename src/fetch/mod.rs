@@ -1,0 +1,306 @@
+//! Brings indexes and packages, verified: the only room that talks to the network.
+//!
+//! In: a recipe (and, for packages, its lock). Out: [`Indexes`] and [`Packages`], types that nobody
+//! else can make: holding one proves that a chain from a pinned key to every byte was checked. The
+//! clock, the proxies and the host's configuration are handed in; nothing is read from the
+//! environment. Formats: <https://wiki.debian.org/DebianRepository/Format>.
+
+mod clearsign;
+mod date;
+mod download;
+mod host;
+mod index;
+mod keys;
+mod object;
+mod openpgp;
+mod packages;
+mod proxy;
+mod release;
+mod snapshot;
+mod source;
+mod transport;
+mod url;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::epoch::Epoch;
+use crate::event::{Event, Listener, Stage, Unit};
+use crate::lock::{Lock, LockedRepository};
+use crate::package::PackageName;
+use crate::recipe::Recipe;
+use crate::store::{self, Store};
+
+pub use clearsign::Error as FrameError;
+pub use object::Failure;
+pub use openpgp::{Error as SignatureError, Fingerprint};
+pub use packages::{Archive, Packages};
+pub use proxy::Proxies;
+pub use release::Error as ReleaseError;
+pub use snapshot::Refusal;
+pub use transport::{Error as TransportError, Network, Patience};
+pub use url::{Error as UrlError, Scheme, Url};
+
+/// What fetching needs to know about this machine and this run.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// Where verified files are kept, and what was seen of each repository.
+    pub store: &'a Store,
+    /// Who hears of progress and warnings.
+    pub listener: Listener<'a>,
+    /// The wall clock, for expiry only.
+    pub now: Epoch,
+    /// Use the store alone.
+    pub offline: bool,
+    /// Proxies and time limits.
+    pub network: &'a Network,
+    /// The root below which the host's apt configuration and keyrings are looked up (`/`); `None`
+    /// to look at nothing of the host.
+    pub host: Option<&'a Path>,
+    /// The oldest release file that is accepted, beside what it says itself.
+    pub max_age: Option<Duration>,
+    /// The lock that is followed: nothing older than its snapshots is accepted, and exactly its
+    /// snapshots are accepted even when they have expired.
+    pub lock: Option<&'a Lock>,
+}
+
+impl fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Context");
+        shown.field("now", &self.now).field("offline", &self.offline).finish_non_exhaustive()
+    }
+}
+
+/// The verified indexes of all repositories of a recipe, in the order of priority.
+#[derive(Debug, Clone)]
+pub struct Indexes {
+    repositories: Vec<Repository>,
+}
+
+impl Indexes {
+    /// The repositories, the distribution's own first.
+    pub fn repositories(&self) -> &[Repository] {
+        &self.repositories
+    }
+}
+
+/// One repository at one moment.
+#[derive(Debug, Clone)]
+pub struct Repository {
+    locked: LockedRepository,
+    texts: Vec<Vec<u8>>,
+}
+
+impl Repository {
+    /// What the lock records of it.
+    pub const fn locked(&self) -> &LockedRepository {
+        &self.locked
+    }
+
+    /// The texts of its `Packages` files, one a component.
+    pub fn texts(&self) -> &[Vec<u8>] {
+        &self.texts
+    }
+}
+
+/// Brings and verifies the indexes of all repositories of `recipe`.
+///
+/// # Errors
+/// See [`Error`]; nothing of a repository is remembered unless all of it was verified.
+pub fn indexes(recipe: &Recipe, context: &Context<'_>) -> Result<Indexes, Error> {
+    let transport = transport::Transport::new(context.network);
+    let entries = context.host.map_or_else(Vec::new, host::read);
+    let sources = source::sources(recipe, &entries)?;
+    let shelf = keys::Shelf::collect(recipe, context)?;
+    let judge = snapshot::Judge {
+        context,
+        architecture: recipe.architecture.debian_name(),
+        insecure: recipe.sources.insecure,
+    };
+    let total = u64::try_from(sources.len()).ok();
+    let done = std::sync::atomic::AtomicU64::new(0);
+    let one = |source: &source::Source| {
+        let keyring = shelf.for_source(source, (&transport, context))?;
+        let repository = index::repository(&transport, source, (&keyring, &judge))?;
+        let done = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed).saturating_add(1);
+        (context.listener)(Event::Progress {
+            stage: Stage::Indexes,
+            done,
+            total,
+            unit: Unit::Files,
+        });
+        Ok(repository)
+    };
+    let results: Vec<Result<Repository, Error>> = std::thread::scope(|scope| {
+        let running: Vec<_> = sources.iter().map(|source| scope.spawn(|| one(source))).collect();
+        let joined = running.into_iter().map(|thread| match thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        joined.collect()
+    });
+    Ok(Indexes { repositories: results.into_iter().collect::<Result<_, _>>()? })
+}
+
+/// Brings and verifies the packages of `lock`; what the store has is not fetched.
+///
+/// # Errors
+/// See [`Error`]. What arrived before the failure stays in the store, verified.
+pub fn packages(lock: &Lock, recipe: &Recipe, context: &Context<'_>) -> Result<Packages, Error> {
+    packages::packages(lock, recipe, context)
+}
+
+/// What each mirror said about an index.
+#[derive(Debug)]
+pub struct Attempts(Vec<(Url, Refusal)>);
+
+impl fmt::Display for Attempts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        list(f, self.0.iter().map(|(url, refusal)| (url, chain(refusal))))
+    }
+}
+
+/// What each mirror said about a package.
+#[derive(Debug)]
+pub struct PackageAttempts(Vec<(Url, Failure)>);
+
+impl fmt::Display for PackageAttempts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        list(f, self.0.iter().map(|(url, failure)| (url, chain(failure))))
+    }
+}
+
+fn list<'a>(
+    f: &mut fmt::Formatter<'_>,
+    attempts: impl Iterator<Item = (&'a Url, String)>,
+) -> fmt::Result {
+    for (at, (url, reason)) in attempts.enumerate() {
+        let between = if at == 0 { "" } else { "; " };
+        // Most reasons name the address themselves.
+        let address = url.to_string();
+        match reason.contains(&address) {
+            true => write!(f, "{between}{reason}")?,
+            false => write!(f, "{between}{address}: {reason}")?,
+        }
+    }
+    Ok(())
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// Why indexes or packages cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No mirror serves a repository in a state that can be believed.
+    #[error("no mirror serves {source_name} ({attempts})")]
+    Unavailable {
+        /// Address and suite.
+        source_name: String,
+        /// What each mirror said.
+        attempts: Attempts,
+    },
+    /// What the cache has of a repository cannot be believed now.
+    #[error("the cached index of {source_name} cannot be used")]
+    CachedIndex {
+        /// Address and suite.
+        source_name: String,
+        /// Why.
+        source: Box<Refusal>,
+    },
+    /// Something is not in the cache, and nothing may be fetched.
+    #[error("{what} must be in the cache when working offline")]
+    NotCached {
+        /// What.
+        what: String,
+    },
+    /// A package cannot be had.
+    #[error(
+        "no mirror has {name} {version} as the index of {locked} promised it ({attempts}); \
+         a newer index may name another version"
+    )]
+    Package {
+        /// Its name.
+        name: PackageName,
+        /// Its version.
+        version: String,
+        /// Date of the snapshot that names it.
+        locked: Epoch,
+        /// What each mirror said.
+        attempts: PackageAttempts,
+    },
+    /// A package of the lock has an impossible place.
+    #[error("the lock names an impossible place for {package}")]
+    BadLock {
+        /// Its name.
+        package: PackageName,
+    },
+    /// A text of the recipe is not a repository.
+    #[error("{text:?} is not a repository: {rule}")]
+    Repository {
+        /// What stands there.
+        text: String,
+        /// What is wrong with it.
+        rule: &'static str,
+    },
+    /// The distribution is not published for this architecture.
+    #[error("{distro} has no mirror for {architecture}")]
+    NoPlace {
+        /// The distribution.
+        distro: String,
+        /// The architecture.
+        architecture: String,
+    },
+    /// An address is malformed.
+    #[error(transparent)]
+    Url(url::Error),
+    /// A pinned fingerprint is malformed.
+    #[error("a pinned key of the distribution is malformed")]
+    Pin(#[source] SignatureError),
+    /// A key file cannot be read.
+    #[error("cannot read a key file")]
+    KeyFile(#[source] std::io::Error),
+    /// A key file holds no keys.
+    #[error("cannot use the key file {}", path.display())]
+    KeyFileContent {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: SignatureError,
+    },
+    /// The keys in this program are damaged.
+    #[error("the compiled-in keys are damaged")]
+    CompiledInKeys(#[source] SignatureError),
+    /// The cache failed.
+    #[error("the cache failed")]
+    Store(#[source] store::Error),
+    /// Something that was fetched could not be kept.
+    #[error("cannot keep {what}")]
+    Keep {
+        /// What.
+        what: String,
+        /// Why.
+        source: store::Error,
+    },
+}
+
+impl Error {
+    /// Whether index and pool are out of step, so that resolving once more with a fresh index may
+    /// help.
+    pub fn is_out_of_step(&self) -> bool {
+        match self {
+            Self::Package { attempts, .. } => attempts.0.iter().any(|(_, f)| f.is_out_of_step()),
+            _ => false,
+        }
+    }
+}

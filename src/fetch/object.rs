@@ -1,0 +1,175 @@
+//! Brings one file of known digest into the store, and small texts into memory.
+//!
+//! In: an address and what the file must be. Out: an object in the store that is it. Failures that
+//! may pass are tried again after a pause; bytes that are not the announced ones once more past
+//! the caches on the way. Whether another mirror is asked then is the caller's business.
+
+use std::io::{self, Read};
+
+use sha2::{Digest as _, Sha512};
+
+use super::transport::{self, Request, Transport};
+use super::url::Url;
+use crate::digest::Digest;
+use crate::store::{self, Store};
+
+/// What a file must be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    pub size: u64,
+    /// At least one of the digests is there.
+    pub sha256: Option<Digest>,
+    pub sha512: Option<[u8; 64]>,
+}
+
+/// Why a file could not be brought from one address.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// It did not come.
+    #[error(transparent)]
+    Transport(#[from] transport::Error),
+    /// Something else came.
+    #[error("{url} is not the file that is wanted: {found}")]
+    Mismatch {
+        /// Where from.
+        url: Url,
+        /// What is expected and what was found.
+        found: String,
+    },
+    /// The store failed.
+    #[error("cannot keep {url}")]
+    Store {
+        /// What was to be kept.
+        url: Url,
+        /// The cause.
+        source: store::Error,
+    },
+}
+
+impl Failure {
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Transport(error) => error.is_transient(),
+            Self::Mismatch { .. } => true,
+            Self::Store { .. } => false,
+        }
+    }
+
+    /// Whether a cache on the way may be to blame.
+    fn blames_caches(&self) -> bool {
+        use transport::Error::{Encoded, Length};
+        let altered = matches!(self, Self::Transport(Encoded { .. } | Length { .. }));
+        altered || matches!(self, Self::Mismatch { .. })
+    }
+
+    /// Whether the server has no such file, or another one: it is out of step with the index.
+    pub(super) fn is_out_of_step(&self) -> bool {
+        match self {
+            Self::Transport(error) => {
+                error.is_absent() || matches!(error, transport::Error::Length { .. })
+            }
+            Self::Mismatch { .. } => true,
+            Self::Store { .. } => false,
+        }
+    }
+}
+
+/// Brings the file at `url` into the store and returns its SHA-256.
+pub(super) fn bring(
+    (transport, store): (&Transport, &Store),
+    url: &Url,
+    wanted: Wanted,
+) -> Result<Digest, Failure> {
+    persist(transport, |fresh| once(transport, store, (url, fresh), wanted))
+}
+
+/// Reads a text of at most `cap` bytes.
+pub(super) fn text(
+    transport: &Transport,
+    (url, fresh): (&Url, bool),
+    cap: u64,
+) -> Result<Vec<u8>, transport::Error> {
+    let result = persist(transport, |again| {
+        let request = Request { url: url.clone(), size: None, cap, fresh: fresh || again };
+        Ok(transport.open(request)?.into_bytes()?)
+    });
+    result.map_err(|failure| match failure {
+        Failure::Transport(error) => error,
+        other => unreachable!("reading a text does nothing but transfer: {other}"),
+    })
+}
+
+/// Tries until it works, cannot work, or was tried often enough.
+fn persist<T>(
+    transport: &Transport,
+    mut attempt: impl FnMut(bool) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let patience = transport.patience();
+    let mut fresh = false;
+    let mut pause = patience.pause;
+    for _ in 1..patience.attempts {
+        match attempt(fresh) {
+            Err(failure) if failure.may_pass() && !(fresh && failure.blames_caches()) => {
+                fresh |= failure.blames_caches();
+            }
+            decided => return decided,
+        }
+        std::thread::sleep(pause);
+        pause = pause.saturating_mul(2);
+    }
+    attempt(fresh)
+}
+
+fn once(
+    transport: &Transport,
+    store: &Store,
+    (url, fresh): (&Url, bool),
+    wanted: Wanted,
+) -> Result<Digest, Failure> {
+    let request = Request { url: url.clone(), size: Some(wanted.size), cap: wanted.size, fresh };
+    let mut reader = Hashed { inner: transport.open(request)?, sha512: Sha512::new() };
+    let expected = wanted.sha256.map(|digest| (digest, wanted.size));
+    let kept = store.insert(&mut reader, expected).map_err(|error| translate(url, error))?;
+    if let Some(expected) = wanted.sha512 {
+        if reader.sha512.finalize().as_slice() != expected {
+            return Err(Failure::Mismatch {
+                url: url.clone(),
+                found: "its SHA-512 differs".into(),
+            });
+        }
+    }
+    Ok(kept.0)
+}
+
+fn translate(url: &Url, error: store::Error) -> Failure {
+    match error {
+        store::Error::Mismatch { .. } => {
+            Failure::Mismatch { url: url.clone(), found: error.to_string() }
+        }
+        store::Error::Source(source) => match downcast(source) {
+            Ok(error) => Failure::Transport(error),
+            Err(source) => {
+                Failure::Transport(transport::Error::Broken { url: url.clone(), after: 0, source })
+            }
+        },
+        source => Failure::Store { url: url.clone(), source },
+    }
+}
+
+fn downcast(error: io::Error) -> Result<transport::Error, io::Error> {
+    error.downcast::<transport::Error>()
+}
+
+/// Computes the second digest on the way.
+struct Hashed<R> {
+    inner: R,
+    sha512: Sha512,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.sha512.update(&buffer[..count]);
+        Ok(count)
+    }
+}

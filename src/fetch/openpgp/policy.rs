@@ -1,0 +1,338 @@
+//! The rules by which a signature counts; rPGP answers only whether the numbers fit.
+//!
+//! Per RFC 9580, sections 5.2.3 (subpackets), 5.2.4 (what is hashed) and 10.1 (structure of a
+//! certificate): the newest valid self-signature says when a key expires and what it may do; a
+//! subkey needs a binding signature, and one that signs needs a back-signature inside it.
+//! Signatures by strangers on a certificate mean nothing here. Weak hashes and weak keys count
+//! nowhere, not in bindings either; revocations are heeded whatever their hash.
+
+use pgp::composed::{SignedPublicKey, SignedPublicSubKey};
+use pgp::crypto::hash::HashAlgorithm;
+use pgp::packet::{RevocationCode, Signature, SignatureType, SubpacketData};
+use pgp::types::{EcdsaPublicParams, KeyDetails, PublicParams, Tag};
+use rsa_bits::bits;
+
+use super::{Fingerprint, Keyring};
+use crate::epoch::Epoch;
+
+/// What one signature is worth.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It counts.
+    Good {
+        /// The primary key that vouches.
+        by: Fingerprint,
+        /// When the key that made it expires.
+        expires: Option<Epoch>,
+    },
+    /// It names a trusted key that did not make it.
+    False {
+        /// The primary key it names.
+        by: Fingerprint,
+    },
+    /// It does not count.
+    DoesNotCount {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// Judges one signature over `content`.
+pub(super) fn judge(
+    signature: &Signature,
+    content: &[u8],
+    trusted: &Keyring,
+    now: Epoch,
+) -> Verdict {
+    let made = match check_packet(signature, now) {
+        Ok(made) => made,
+        Err(reason) => return Verdict::DoesNotCount { reason },
+    };
+    for (fingerprint, certificate) in trusted.iter() {
+        let Some(key) = find_key(signature, certificate) else { continue };
+        let verdict = match usable(certificate, key, made) {
+            Err(reason) => Verdict::DoesNotCount { reason: format!("key {fingerprint}: {reason}") },
+            Ok(expires) if key.made(signature, content, certificate) => {
+                Verdict::Good { by: fingerprint.clone(), expires }
+            }
+            Ok(_) => Verdict::False { by: fingerprint.clone() },
+        };
+        return verdict;
+    }
+    Verdict::DoesNotCount { reason: format!("made by {}, which is not trusted", issuer(signature)) }
+}
+
+/// Rules that need no key: hash, times. Returns when the signature was made.
+fn check_packet(signature: &Signature, now: Epoch) -> Result<u64, String> {
+    if !strong_hash(signature) {
+        let name = signature.hash_alg().map_or_else(|| "unknown".to_owned(), |h| h.to_string());
+        return Err(format!("made with the hash {name}, which is too weak"));
+    }
+    if has_unknown_critical(signature) {
+        return Err("it carries a critical condition that is not understood".to_owned());
+    }
+    let made = created(signature).ok_or("it does not say when it was made")?;
+    if made > now.seconds().saturating_add(MAX_FUTURE_SECONDS) {
+        return Err(format!("made in the future, at {}", moment(made)));
+    }
+    let lifetime = signature.signature_expiration_time().map_or(0, seconds);
+    if lifetime > 0 && made.saturating_add(lifetime) <= now.seconds() {
+        return Err(format!("expired at {}", moment(made.saturating_add(lifetime))));
+    }
+    Ok(made)
+}
+
+/// Clocks of a signer and a builder may differ by this much, as in apt (`Max-FutureTime`).
+pub(in crate::fetch) const MAX_FUTURE_SECONDS: u64 = 10;
+
+/// RSA below this was given up by NIST SP 800-131A at the end of 2013.
+const MIN_RSA_BITS: usize = 2048;
+
+/// A key of a certificate.
+#[derive(Clone, Copy)]
+enum Key<'a> {
+    Primary,
+    Subkey(&'a SignedPublicSubKey),
+}
+
+impl Key<'_> {
+    fn made(self, signature: &Signature, content: &[u8], certificate: &SignedPublicKey) -> bool {
+        match self {
+            Self::Primary => signature.verify(&certificate.primary_key, content).is_ok(),
+            Self::Subkey(subkey) => signature.verify(&subkey.key, content).is_ok(),
+        }
+    }
+}
+
+/// Finds the key of `certificate` that the signature names.
+///
+/// Joined certificates may hold a subkey several times: one whose binding holds is preferred.
+fn find_key<'a>(signature: &Signature, certificate: &'a SignedPublicKey) -> Option<Key<'a>> {
+    if names(signature, &certificate.primary_key) {
+        return Some(Key::Primary);
+    }
+    let mut named = certificate.public_subkeys.iter().filter(|sub| names(signature, &sub.key));
+    let first = named.next()?;
+    let made = created(signature).unwrap_or(0);
+    let better = std::iter::once(first)
+        .chain(named)
+        .find(|subkey| usable(certificate, Key::Subkey(subkey), made).is_ok());
+    Some(Key::Subkey(better.unwrap_or(first)))
+}
+
+fn names(signature: &Signature, key: &impl KeyDetails) -> bool {
+    let fingerprints = signature.issuer_fingerprint();
+    if fingerprints.is_empty() {
+        return signature.issuer_key_id().contains(&&key.legacy_key_id());
+    }
+    fingerprints.contains(&&key.fingerprint())
+}
+
+/// Whether the key might sign data at the second `made`; if so, when it expires.
+fn usable(certificate: &SignedPublicKey, key: Key<'_>, made: u64) -> Result<Option<Epoch>, String> {
+    let primary = &certificate.primary_key;
+    strong_key(primary.public_params())?;
+    not_revoked(certificate, made)?;
+    let own = self_signature(certificate).ok_or("it has no valid signature by itself")?;
+    let expires = in_force(primary, own, made)?;
+    match key {
+        Key::Primary if may_sign(own) == Some(false) => {
+            Err("its primary key is not meant for signing".to_owned())
+        }
+        Key::Primary => Ok(expires),
+        Key::Subkey(subkey) => {
+            strong_key(subkey.key.public_params())?;
+            let binding = binding(certificate, subkey, made)?;
+            let subkey_expires = in_force(&subkey.key, binding, made)?;
+            Ok(super::earliest(expires, subkey_expires))
+        }
+    }
+}
+
+/// The newest valid signature of the primary key on itself or on one of its names.
+fn self_signature(certificate: &SignedPublicKey) -> Option<&Signature> {
+    let primary = &certificate.primary_key;
+    let direct = certificate.details.direct_signatures.iter().filter(|signature| {
+        signature.typ() == Some(SignatureType::Key) && signature.verify_key(primary).is_ok()
+    });
+    let on_names = certificate.details.users.iter().flat_map(|user| {
+        let holds = move |signature: &&Signature| {
+            signature.verify_certification(primary, Tag::UserId, &user.id).is_ok()
+        };
+        let own = user.signatures.iter().filter(|signature| names(signature, primary));
+        let revoked = own
+            .clone()
+            .filter(|signature| signature.typ() == Some(SignatureType::CertRevocation))
+            .any(|signature| holds(&signature));
+        own.filter(move |signature| !revoked && is_certification(signature))
+            .filter(move |signature| holds(signature))
+    });
+    direct.chain(on_names).filter(|signature| strong_hash(signature)).max_by_key(|s| created(s))
+}
+
+fn is_certification(signature: &Signature) -> bool {
+    matches!(
+        signature.typ(),
+        Some(
+            SignatureType::CertGeneric
+                | SignatureType::CertPersona
+                | SignatureType::CertCasual
+                | SignatureType::CertPositive
+        )
+    )
+}
+
+/// The newest valid binding of a subkey that lets it sign.
+fn binding<'a>(
+    certificate: &SignedPublicKey,
+    subkey: &'a SignedPublicSubKey,
+    made: u64,
+) -> Result<&'a Signature, String> {
+    let primary = &certificate.primary_key;
+    let copies = certificate.public_subkeys.iter().filter(|s| s.key == subkey.key);
+    let revoked = copies.flat_map(|copy| &copy.signatures).any(|signature| {
+        signature.typ() == Some(SignatureType::SubkeyRevocation)
+            && revokes_at(signature, made)
+            && signature.verify_subkey_binding(primary, &subkey.key).is_ok()
+    });
+    if revoked {
+        return Err("its signing subkey is revoked".to_owned());
+    }
+    let newest = subkey
+        .signatures
+        .iter()
+        .filter(|signature| signature.typ() == Some(SignatureType::SubkeyBinding))
+        .filter(|signature| strong_hash(signature))
+        .filter(|signature| signature.verify_subkey_binding(primary, &subkey.key).is_ok())
+        .max_by_key(|signature| created(signature))
+        .ok_or("its subkey is not bound to it")?;
+    if may_sign(newest) != Some(true) {
+        return Err("its subkey is not meant for signing".to_owned());
+    }
+    let back = newest.embedded_signature().filter(|back| {
+        back.typ() == Some(SignatureType::KeyBinding)
+            && strong_hash(back)
+            && back.verify_primary_key_binding(&subkey.key, primary).is_ok()
+    });
+    back.map(|_| newest).ok_or_else(|| "its subkey never signed back".to_owned())
+}
+
+fn not_revoked(certificate: &SignedPublicKey, made: u64) -> Result<(), String> {
+    let primary = &certificate.primary_key;
+    let revoked = certificate.details.revocation_signatures.iter().any(|signature| {
+        signature.typ() == Some(SignatureType::KeyRevocation)
+            && revokes_at(signature, made)
+            && signature.verify_key(primary).is_ok()
+    });
+    if revoked { Err("it is revoked".to_owned()) } else { Ok(()) }
+}
+
+/// A key that was merely retired or replaced keeps its older signatures; any other revocation
+/// (RFC 9580, section 5.2.3.31) means that they may be forged.
+fn revokes_at(revocation: &Signature, made: u64) -> bool {
+    let retired = matches!(
+        revocation.revocation_reason_code(),
+        Some(RevocationCode::KeySuperseded | RevocationCode::KeyRetired)
+    );
+    !retired || created(revocation).is_none_or(|since| since <= made)
+}
+
+/// Whether `key` existed and had not expired at the second `made`, by the word of `own`.
+fn in_force(key: &impl KeyDetails, own: &Signature, made: u64) -> Result<Option<Epoch>, String> {
+    let born = u64::from(key.created_at().as_secs());
+    if made < born {
+        return Err("it was made after the signature".to_owned());
+    }
+    let lifetime = own.key_expiration_time().map_or(0, seconds);
+    if lifetime == 0 {
+        return Ok(None);
+    }
+    let end = born.saturating_add(lifetime);
+    if made >= end {
+        return Err(format!("it expired at {}", moment(end)));
+    }
+    Ok(Epoch::new(end))
+}
+
+/// What the key flags say about signing; `None` if there are none.
+fn may_sign(signature: &Signature) -> Option<bool> {
+    signature.config()?.hashed_subpackets().find_map(|packet| match &packet.data {
+        SubpacketData::KeyFlags(flags) => Some(flags.sign()),
+        _ => None,
+    })
+}
+
+fn has_unknown_critical(signature: &Signature) -> bool {
+    let critical = |packet: &&pgp::packet::Subpacket| packet.is_critical;
+    signature.config().is_some_and(|config| {
+        config.hashed_subpackets().filter(critical).any(|packet| {
+            matches!(
+                packet.data,
+                SubpacketData::Experimental(..)
+                    | SubpacketData::Other(..)
+                    | SubpacketData::Notation(..)
+            )
+        })
+    })
+}
+
+fn strong_hash(signature: &Signature) -> bool {
+    matches!(
+        signature.hash_alg(),
+        Some(
+            HashAlgorithm::Sha256
+                | HashAlgorithm::Sha384
+                | HashAlgorithm::Sha512
+                | HashAlgorithm::Sha3_256
+                | HashAlgorithm::Sha3_512
+        )
+    )
+}
+
+fn strong_key(parameters: &PublicParams) -> Result<(), String> {
+    match parameters {
+        PublicParams::RSA(rsa) => match bits(rsa) {
+            few if few < MIN_RSA_BITS => Err(format!("its RSA key of {few} bits is too short")),
+            _ => Ok(()),
+        },
+        PublicParams::EdDSALegacy(_) | PublicParams::Ed25519(_) | PublicParams::Ed448(_) => Ok(()),
+        PublicParams::ECDSA(
+            EcdsaPublicParams::P256 { .. }
+            | EcdsaPublicParams::P384 { .. }
+            | EcdsaPublicParams::P521 { .. },
+        ) => Ok(()),
+        _ => Err("its kind of key is not accepted".to_owned()),
+    }
+}
+
+/// The size of an RSA key, read off its public number as OpenPGP writes it.
+mod rsa_bits {
+    use pgp::ser::Serialize;
+    use pgp::types::RsaPublicParams;
+
+    /// The two octets before the number say its length in bits (RFC 9580, section 3.2).
+    pub(super) fn bits(parameters: &RsaPublicParams) -> usize {
+        match parameters.to_bytes().ok().as_deref() {
+            Some([high, low, ..]) => usize::from(u16::from_be_bytes([*high, *low])),
+            _ => 0,
+        }
+    }
+}
+
+fn created(signature: &Signature) -> Option<u64> {
+    signature.created().map(|at| u64::from(at.as_secs()))
+}
+
+fn seconds(duration: pgp::types::Duration) -> u64 {
+    std::time::Duration::from(duration).as_secs()
+}
+
+fn moment(second: u64) -> String {
+    Epoch::new(second).map_or_else(|| second.to_string(), |epoch| epoch.to_string())
+}
+
+fn issuer(signature: &Signature) -> String {
+    let fingerprint = signature.issuer_fingerprint().first().map(|f| format!("key {f:X}"));
+    let id = || signature.issuer_key_id().first().map(|id| format!("key {id:?}"));
+    fingerprint.or_else(id).unwrap_or_else(|| "an unnamed key".to_owned())
+}
