@@ -11,5 +11,6 @@ pub mod package;
 pub mod provision;
 pub mod recipe;
 pub mod store;
+pub mod sandbox;
 pub mod tree;
 pub mod unpack;

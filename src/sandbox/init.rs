@@ -1,0 +1,241 @@
+//! The child's side: into the namespaces, then the first process of the sandbox, until we let go.
+//!
+//! In: a [`Plan`] made before the fork; out: answers on the control socket. Nothing here allocates,
+//! locks or panics, because it runs in a copy of a process with threads. The first process starts
+//! one program at a time, reaps whatever is left behind, and ends everything when that program
+//! ends. When the socket closes, because we are done or were killed, it ends, and the kernel ends
+//! all others with it.
+
+use std::convert::Infallible;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, Signal, WaitOptions};
+
+use super::kernel::{self, Fork};
+use super::mounts::{self, Root};
+use super::request::{self, Answer, Kind, Parsed};
+use super::step::{At, Failure, Step};
+
+/// Where the control socket is after the inherited descriptors are closed.
+const CONTROL: RawFd = 3;
+
+/// CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID and SETFCAP of linux/capability.h:
+/// what root does to files. All are for the one user of the namespace only.
+const CAPABILITIES: u64 = 0b1111_1011 | 1 << 31;
+
+/// All that the child needs, made before the fork.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// The line of `uid_map`.
+    pub(super) user: CString,
+    /// The line of `gid_map`.
+    pub(super) group: CString,
+    /// `size=` of the tree's file system.
+    pub(super) size: CString,
+    /// `nr_inodes=` likewise.
+    pub(super) inodes: CString,
+    /// The highest process number.
+    pub(super) processes: CString,
+    /// Limits for each program.
+    pub(super) resources: Vec<(Resource, u64)>,
+    /// The filter of system calls.
+    pub(super) filter: Vec<libc::sock_filter>,
+}
+
+/// Runs the child of the fork: makes the namespaces and in them the first process.
+pub(super) fn run(plan: &Plan, control: RawFd) -> ! {
+    kernel::reset_signals();
+    let result = found(plan, control);
+    let socket = kernel::borrow(CONTROL);
+    match result {
+        Ok(Fork::Parent(process)) => {
+            let sent = request::send_answer(socket, Answer::new(Kind::Process, process), None);
+            kernel::leave(i32::from(sent.is_err()));
+        }
+        Ok(Fork::Child) => match first_process(plan, socket) {
+            Err(failure) => report(socket, failure),
+        },
+        Err(failure) => report(socket, failure),
+    }
+}
+
+fn report(socket: BorrowedFd<'_>, Failure { step, errno }: Failure) -> ! {
+    let answer = Answer { kind: Kind::Failed, step: step as u8, value: errno.raw_os_error() };
+    let sent = request::send_answer(socket, answer, None);
+    kernel::leave(if sent.is_ok() { 1 } else { 2 });
+}
+
+/// Sheds what was inherited, makes the namespaces, becomes root in them and forks.
+fn found(plan: &Plan, control: RawFd) -> Result<Fork, Failure> {
+    let null = open_null().at(Step::Descriptors)?;
+    kernel::copy_descriptor(control, CONTROL).at(Step::Descriptors)?;
+    // The descriptor of `null` may be CONTROL's old number only if control was lost: it was open.
+    for number in 0..CONTROL {
+        kernel::copy_descriptor(null, number).at(Step::Descriptors)?;
+    }
+    kernel::close_from(CONTROL + 1).at(Step::Descriptors)?;
+    // A session of its own: no terminal reaches it, nor does it reach one.
+    rustix::process::setsid().at(Step::Descriptors)?;
+    kernel::unshare_all().at(Step::Namespaces)?;
+    write_file(c"/proc/self/setgroups", c"deny").at(Step::Mapping)?;
+    write_file(c"/proc/self/uid_map", &plan.user).at(Step::Mapping)?;
+    write_file(c"/proc/self/gid_map", &plan.group).at(Step::Mapping)?;
+    kernel::clone_process(true).at(Step::Init)
+}
+
+/// Opens the null device with a number that is not one of the first four.
+fn open_null() -> rustix::io::Result<RawFd> {
+    let null = rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty())?;
+    let high = rustix::io::fcntl_dupfd_cloexec(&null, CONTROL + 1)?;
+    let number = high.as_raw_fd();
+    std::mem::forget(high);
+    Ok(number)
+}
+
+fn write_file(path: &CStr, text: &CStr) -> rustix::io::Result<()> {
+    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(&file, text.to_bytes()).map(drop)
+}
+
+/// The first process: makes the root, waits until it is filled, enters it, then obeys.
+fn first_process(plan: &Plan, socket: BorrowedFd<'_>) -> Result<Infallible, Failure> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).at(Step::Init)?;
+    rustix::process::setsid().at(Step::Init)?;
+    let root = mounts::make_root(&plan.size, &plan.inodes)?;
+    let ready = Answer::new(Kind::Ready, 0);
+    request::send_answer(socket, ready, Some(root.bare.as_fd())).at(Step::Control)?;
+    if request::receive(socket, &mut [0]).at(Step::Control)?.0 == 0 {
+        kernel::leave(0);
+    }
+    let listener = enter(plan, root)?;
+    let entered = Answer::new(Kind::Entered, 0);
+    request::send_answer(socket, entered, Some(listener.as_fd())).at(Step::Control)?;
+    drop(listener);
+    obey(plan, socket)
+}
+
+/// Goes into the tree and locks the door: after this nothing of the host can be opened.
+fn enter(plan: &Plan, root: Root) -> Result<OwnedFd, Failure> {
+    mounts::enter(&root, &plan.processes)?;
+    drop(root);
+    let null = open_null().at(Step::Descriptors)?;
+    for number in 0..CONTROL {
+        kernel::copy_descriptor(null, number).at(Step::Descriptors)?;
+    }
+    rustix::system::sethostname(b"localhost").at(Step::Name)?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    kernel::limit_capabilities(CAPABILITIES).at(Step::Capabilities)?;
+    rustix::thread::set_no_new_privs(true).at(Step::Capabilities)?;
+    let hidden = rustix::process::DumpableBehavior::NotDumpable;
+    rustix::process::set_dumpable_behavior(hidden).at(Step::Capabilities)?;
+    kernel::close_from(CONTROL + 1).at(Step::Descriptors)?;
+    let listener = kernel::install_filter(&plan.filter).at(Step::Filter)?;
+    Ok(kernel::own(listener))
+}
+
+/// Starts programs as asked, and reaps, until the socket closes.
+fn obey(plan: &Plan, socket: BorrowedFd<'_>) -> Result<Infallible, Failure> {
+    let signals = kernel::child_signals().at(Step::Control)?;
+    let mut buffer = [0; request::LONGEST];
+    let mut leader = None;
+    loop {
+        let mut waits = [
+            PollFd::from_borrowed_fd(socket, PollFlags::IN),
+            PollFd::from_borrowed_fd(kernel::borrow(signals), PollFlags::IN),
+        ];
+        match poll(&mut waits, None) {
+            Err(Errno::INTR) => continue,
+            other => other.at(Step::Control)?,
+        };
+        let [asked, ended] = waits.map(|wait| !wait.revents().is_empty());
+        if asked {
+            let (count, output) = request::receive(socket, &mut buffer).at(Step::Control)?;
+            let Some(asked) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
+                kernel::leave(0)
+            };
+            leader = start(plan, asked, output, socket)?;
+        }
+        if ended {
+            let mut record = [0; 128];
+            // Signals of one kind are merged: what counts is who can be waited for.
+            let _merged = rustix::io::read(kernel::borrow(signals), &mut record);
+            leader = reap(leader, socket)?;
+        }
+    }
+}
+
+/// Waits for whoever has ended. When it was the leader, ends all others and tells its status.
+fn reap(leader: Option<i32>, socket: BorrowedFd<'_>) -> Result<Option<i32>, Failure> {
+    while let Ok(Some((process, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+        if Some(process.as_raw_nonzero().get()) != leader {
+            continue;
+        }
+        kernel::kill_all_others();
+        while matches!(rustix::process::wait(WaitOptions::empty()), Ok(_) | Err(Errno::INTR)) {}
+        let answer = Answer::new(Kind::Ended, status.as_raw());
+        request::send_answer(socket, answer, None).at(Step::Control)?;
+        return Ok(None);
+    }
+    Ok(leader)
+}
+
+/// Starts a program; returns its number, or tells why it could not be started.
+fn start(
+    plan: &Plan,
+    asked: &[u8],
+    output: Option<OwnedFd>,
+    socket: BorrowedFd<'_>,
+) -> Result<Option<i32>, Failure> {
+    let (read, write) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Step::Control)?;
+    let (Some((parsed, program)), Some(output)) = (Parsed::new(asked), output) else {
+        return Err(Failure { step: Step::Control, errno: Errno::PROTO });
+    };
+    match kernel::clone_process(false).at(Step::Init)? {
+        Fork::Child => {
+            let errno = become_program(plan, &parsed, program, output.as_raw_fd());
+            // If even this cannot be written, the parent reads nothing and sees status 127.
+            let _told = rustix::io::write(&write, &errno.raw_os_error().to_ne_bytes());
+            kernel::leave(127)
+        }
+        Fork::Parent(process) => {
+            drop(write);
+            let mut bytes = [0; 4];
+            if rustix::io::read(&read, &mut bytes) != Ok(4) {
+                return Ok(Some(process));
+            }
+            let answer = Answer::new(Kind::NotStarted, i32::from_ne_bytes(bytes));
+            request::send_answer(socket, answer, None).at(Step::Control)?;
+            Ok(None)
+        }
+    }
+}
+
+/// Sets limits and descriptors and executes; returns only why that failed.
+///
+/// Everything beyond the first three descriptors is closed on execution: all of ours are opened
+/// so, and nothing was inherited.
+fn become_program(plan: &Plan, parsed: &Parsed, program: &CStr, output: RawFd) -> Errno {
+    let prepared = rustix::process::setsid().and_then(|_| {
+        for number in [1, 2] {
+            kernel::copy_descriptor(output, number)?;
+        }
+        for &(resource, most) in &plan.resources {
+            let limit = Rlimit { current: Some(most), maximum: Some(most) };
+            rustix::process::setrlimit(resource, limit)?;
+        }
+        rustix::process::chdir(c"/")
+    });
+    if let Err(errno) = prepared {
+        return errno;
+    }
+    kernel::reset_signals();
+    if let Err(errno) = kernel::close_on_exec_from(CONTROL) {
+        return errno;
+    }
+    kernel::execute(program, &parsed.arguments, &parsed.environment)
+}

@@ -1,0 +1,66 @@
+//! The thread that answers the system calls which the filter shows to us.
+//!
+//! One thread is enough: scripts run one after another, and an answer takes microseconds. It ends
+//! when the last process of the sandbox is gone, which closes the listener's other side; see
+//! `seccomp_unotify(2)`.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::thread::JoinHandle;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
+use super::calls::{Calls, Reply};
+use super::{Error, Record, kernel};
+
+/// The thread and what it will return.
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    thread: JoinHandle<Record>,
+}
+
+impl Supervisor {
+    /// Starts answering. `tree` is the tree's root without mounts inside.
+    pub(super) fn start(listener: OwnedFd, tree: OwnedFd, record: Record) -> Result<Self, Error> {
+        let device = rustix::fs::fstat(&tree)?.st_dev;
+        let calls = Calls { tree, device, record };
+        let thread = std::thread::Builder::new()
+            .name("system calls".into())
+            .spawn(move || answer_all(&listener, calls))
+            .map_err(Error::Thread)?;
+        Ok(Self { thread })
+    }
+
+    /// Waits for the end, which comes when all processes are gone, and returns the record.
+    pub(super) fn finish(self) -> Record {
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+fn answer_all(listener: &OwnedFd, mut calls: Calls) -> Record {
+    kernel::wake_synchronously(listener.as_fd());
+    loop {
+        let mut waits = [PollFd::new(listener, PollFlags::IN)];
+        match poll(&mut waits, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return calls.record,
+        }
+        let [wait] = waits;
+        if !wait.revents().contains(PollFlags::IN) {
+            if wait.revents().intersects(PollFlags::HUP | PollFlags::ERR) {
+                return calls.record;
+            }
+            continue;
+        }
+        let Ok(Some(call)) = kernel::receive_notification(listener.as_fd()) else { continue };
+        let reply = calls.answer(&call, || kernel::still_waits(listener.as_fd(), call.id));
+        let (val, error, flags) = match reply {
+            #[expect(clippy::cast_possible_truncation, reason = "the flag is 1")]
+            Reply::Continue => (0, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
+            Reply::Value(value) => (value, 0, 0),
+            Reply::Error(errno) => (0, -errno.raw_os_error(), 0),
+        };
+        let answer = libc::seccomp_notif_resp { id: call.id, val, error, flags };
+        kernel::answer_notification(listener.as_fd(), &answer);
+    }
+}
