@@ -10,7 +10,7 @@ pub mod lock;
 pub mod package;
 pub mod provision;
 pub mod recipe;
-pub mod store;
 pub mod sandbox;
+pub mod store;
 pub mod tree;
 pub mod unpack;
