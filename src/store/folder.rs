@@ -12,7 +12,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use fs_err::File;
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
 
 use super::Error;
 use crate::tree::TreePath;
@@ -50,22 +51,42 @@ impl Folder {
     pub(super) fn folder(&self, name: impl AsRef<OsStr>) -> Result<Self, Error> {
         let name = name.as_ref();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | SAFE;
-        match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
-            Ok(fd) => Ok(Self { fd, path: self.path_of(name) }),
-            Err(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) => {
-                Err(Error::Planted { path: self.path_of(name), expected: "a directory" })
-            }
-            Err(error) => Err(Error::disk("open the directory", self.path_of(name))(error)),
+        rustix::fs::openat(&self.fd, name, flags, Mode::empty())
+            .map(|fd| Self { fd, path: self.path_of(name) })
+            .map_err(|error| self.not_opened(name, error))
+    }
+
+    /// Opens the directory at `path` below this one, through no symbolic link.
+    pub(super) fn descend(&self, path: &TreePath) -> Result<Self, Error> {
+        if path.is_root() {
+            return self.again();
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | SAFE;
+        let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let bytes = path.as_bytes();
+        match rustix::fs::openat2(&self.fd, bytes, flags, Mode::empty(), inside) {
+            Ok(fd) => Ok(Self { fd, path: self.path_of(OsStr::from_bytes(bytes)) }),
+            // Before Linux 5.6, under a filter that does not know the call, or while something
+            // is being renamed: one name at a time.
+            Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => self.descend_by_names(path),
+            Err(error) => Err(self.not_opened(OsStr::from_bytes(bytes), error)),
         }
     }
 
-    /// Opens the directory at `path` below this one, name by name.
-    pub(super) fn descend(&self, path: &TreePath) -> Result<Self, Error> {
+    fn descend_by_names(&self, path: &TreePath) -> Result<Self, Error> {
         let mut here = self.again()?;
         for name in path.names() {
             here = here.folder(OsStr::from_bytes(name))?;
         }
         Ok(here)
+    }
+
+    fn not_opened(&self, name: &OsStr, error: Errno) -> Error {
+        let path = self.path_of(name);
+        match error {
+            Errno::LOOP | Errno::NOTDIR => Error::Planted { path, expected: "a directory" },
+            error => Error::disk("open the directory", path)(error),
+        }
     }
 
     /// Opens this directory once more.
@@ -87,7 +108,7 @@ impl Folder {
         let name = name.as_ref();
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | SAFE;
         let fd = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
-            Err(rustix::io::Errno::LOOP | rustix::io::Errno::NXIO) => Err(self.not_a_file(name)),
+            Err(Errno::LOOP | Errno::NXIO) => Err(self.not_a_file(name)),
             answer => answer.map_err(Error::disk("open", self.path_of(name))),
         }?;
         let stat = rustix::fs::fstat(&fd).map_err(Error::disk("look at", self.path_of(name)))?;
@@ -126,7 +147,7 @@ impl Folder {
         let name = name.as_ref();
         match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
-            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(Error::disk("look at", self.path_of(name))(error)),
         }
     }
@@ -155,7 +176,7 @@ impl Folder {
     pub(super) fn unlink(&self, name: impl AsRef<OsStr>) -> Result<(), Error> {
         let name = name.as_ref();
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
-            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(Error::disk("remove", self.path_of(name))(error)),
         }
     }
@@ -195,4 +216,47 @@ pub(super) fn parent_of(path: &Path) -> Result<(Folder, OsString), Error> {
         _ => Path::new("."),
     };
     Ok((Folder::open(parent)?, name.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c14_both_ways_down_refuse_links_and_find_directories() {
+        let top = tempfile::tempdir().unwrap();
+        let folder = Folder::open(top.path()).unwrap();
+        let inner = folder.create_folder("a", 0o755).unwrap().create_folder("b", 0o755).unwrap();
+        drop(inner.create_file("file", 0o644).unwrap());
+        for (target, link) in [("a", "to-a"), ("/", "to-root"), ("..", "up")] {
+            rustix::fs::symlinkat(target, &folder, link).unwrap();
+        }
+        let ways = [Folder::descend, Folder::descend_by_names];
+        for descend in ways {
+            let at = |text: &str| descend(&folder, &TreePath::parse(text).unwrap());
+            assert_eq!(at("a/b").unwrap().names().unwrap(), ["file"]);
+            assert_eq!(at("").unwrap().names().unwrap(), folder.names().unwrap());
+            for bad in ["to-a/b", "to-a", "to-root", "up", "a/b/file"] {
+                assert!(matches!(at(bad).unwrap_err(), Error::Planted { .. }), "{bad}");
+            }
+            assert_eq!(at("a/none").unwrap_err().kind(), Some(io::ErrorKind::NotFound));
+        }
+    }
+
+    #[test]
+    fn s16_pipes_and_links_are_not_opened_as_files() {
+        let top = tempfile::tempdir().unwrap();
+        let folder = Folder::open(top.path()).unwrap();
+        let mode = Mode::from_raw_mode(0o600);
+        for (name, kind) in [("pipe", FileType::Fifo), ("socket", FileType::Socket)] {
+            rustix::fs::mknodat(&folder, name, kind, mode, 0).unwrap();
+        }
+        rustix::fs::symlinkat("/etc/passwd", &folder, "link").unwrap();
+        drop(folder.create_folder("folder", 0o755).unwrap());
+        for name in ["pipe", "socket", "link", "folder"] {
+            assert!(matches!(folder.file(name).unwrap_err(), Error::Planted { .. }), "{name}");
+        }
+        drop(folder.create_file("file", 0o644).unwrap());
+        folder.file("file").unwrap();
+    }
 }

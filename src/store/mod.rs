@@ -17,9 +17,11 @@
 //!
 //! Nothing here knows what time it is: ages are compared with moments that the caller gives.
 
+pub mod directory;
 mod error;
 mod folder;
 mod object;
+mod output;
 mod pack;
 mod reader;
 mod record;
@@ -39,6 +41,7 @@ use rustix::io::Errno;
 
 pub use error::Error;
 pub use object::Object;
+pub use output::{Output, OutputDirectory};
 pub use pack::PackWriter;
 pub use temporary::abandon_all;
 

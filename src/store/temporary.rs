@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -127,8 +127,11 @@ fn locked_and_still_there(file: &File, folder: &Folder) -> Result<bool, Error> {
 /// whose owner is dead. What belongs to somebody else is left alone.
 pub(super) fn reap(folder: &Folder, prefix: &OsStr) -> Result<(), Error> {
     for name in folder.names()? {
-        if is_temporary(&name, prefix) && is_orphan(folder, &name)? {
-            remove::remove(folder, &name)?;
+        if is_temporary(&name, prefix) {
+            let lock = lock_of_orphan(folder, &name)?;
+            if lock.is_some() {
+                remove::remove(folder, &name)?;
+            }
         }
     }
     Ok(())
@@ -139,13 +142,14 @@ fn is_temporary(name: &OsStr, prefix: &OsStr) -> bool {
     random.is_some_and(|digits| digits.len() == 16 && digits.iter().all(u8::is_ascii_hexdigit))
 }
 
-/// Whether we own the file or directory and nobody holds its lock.
-fn is_orphan(folder: &Folder, name: &OsStr) -> Result<bool, Error> {
+/// Takes the lock of a file or directory, if we own it and nobody holds that.
+fn lock_of_orphan(folder: &Folder, name: &OsStr) -> Result<Option<OwnedFd>, Error> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let Ok(fd) = rustix::fs::openat(folder, name, flags, Mode::empty()) else { return Ok(false) };
+    let Ok(fd) = rustix::fs::openat(folder, name, flags, Mode::empty()) else { return Ok(None) };
     let stat = rustix::fs::fstat(&fd).map_err(Error::disk("look at", folder.path_of(name)))?;
     let ours = stat.st_uid == rustix::process::geteuid().as_raw();
-    Ok(ours && rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok())
+    let locked = ours && rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok();
+    Ok(locked.then_some(fd))
 }
 
 /// A name that nobody guesses: `prefix` and 16 hexadecimal digits.
