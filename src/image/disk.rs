@@ -162,7 +162,8 @@ impl Plan {
         Ok(Table { signature: self.signature, partitions: vec![(1, partition)] }.encode())
     }
 
-    fn image(&self) -> Image {
+    /// What will be written.
+    pub fn facts(&self) -> Image {
         Image {
             size: self.size,
             file_system_at: self.start(),
@@ -194,7 +195,7 @@ pub fn write(
         file.write_all_at(&plan.table(plan.header)?, plan.header).map_err(failed)?;
     }
     plan.file_system.write(contents, file, plan.start(), threads)?;
-    Ok(plan.image())
+    Ok(plan.facts())
 }
 
 /// An image that was read.

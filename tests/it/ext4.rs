@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 
 use osbuilder::digest::Digest;
 use osbuilder::epoch::Epoch;
@@ -25,6 +26,11 @@ fn options() -> ImageOptions {
 
 /// A tree that uses everything the format has.
 fn everything() -> Tree {
+    static TREE: LazyLock<Tree> = LazyLock::new(make_everything);
+    TREE.clone()
+}
+
+fn make_everything() -> Tree {
     let mut tree = Tree::default();
     let mut put = |path: &str, meta: Meta, kind| {
         tree.insert(&TreePath::parse(path).unwrap(), Inode { meta, kind }).unwrap();
@@ -62,7 +68,7 @@ fn everything() -> Tree {
     for index in 0..3000 {
         put(&format!("many/a name of some length {index:05}"), root(0o644), file(b""));
     }
-    put("big", root(0o644), file(&pattern(9 << 20)));
+    put("big", root(0o644), file(&pattern(4099).repeat(2300)));
     put("zeros", root(0o644), file(&vec![0; 3 << 20]));
     put("sparse", root(0o644), file(&[vec![0; 70_000], pattern(100), vec![0; 70_000]].concat()));
     for index in 0..300 {
@@ -156,4 +162,224 @@ fn same_bytes_for_any_number_of_threads() {
     };
     let one = digest(1);
     assert_eq!([digest(2), digest(8)], [one, one]);
+}
+
+/// The listing of what the kernel shows below `root`, in the form of a tree's listing.
+fn listing_by_kernel(tree: &Tree, root: &Path) -> Vec<String> {
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+    let mut lines = Vec::new();
+    for (path, ..) in tree.walk() {
+        let place = root.join(Path::new(std::ffi::OsStr::from_bytes(path.as_bytes())));
+        let found = fs_err::symlink_metadata(&place).unwrap();
+        let kind = found.file_type();
+        let device = |rdev| format!("{}:{}", rustix::fs::major(rdev), rustix::fs::minor(rdev));
+        let detail = if kind.is_file() {
+            let bytes = fs_err::read(&place).unwrap();
+            format!("f {} {}", bytes.len(), Digest::of(&bytes))
+        } else if kind.is_symlink() {
+            let target = fs_err::read_link(&place).unwrap();
+            format!("l {}", osbuilder::tree::escape(target.as_os_str().as_bytes()))
+        } else if kind.is_dir() {
+            "d".to_owned()
+        } else if kind.is_char_device() {
+            format!("c {}", device(found.rdev()))
+        } else if kind.is_block_device() {
+            format!("b {}", device(found.rdev()))
+        } else {
+            if kind.is_fifo() { "p".to_owned() } else { "s".to_owned() }
+        };
+        let MetadataInfo { mode, uid, gid, mtime, links } = (&found).into();
+        let links = if kind.is_dir() { 0 } else { links };
+        let attributes = attributes_by_kernel(&place);
+        lines.push(format!("{path} {mode:o} {uid} {gid} {mtime} {links} {detail} {attributes:?}"));
+    }
+    lines
+}
+
+struct MetadataInfo {
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    mtime: i64,
+    links: u64,
+}
+
+impl From<&std::fs::Metadata> for MetadataInfo {
+    fn from(found: &std::fs::Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt as _;
+        Self {
+            mode: found.mode() & 0o7777,
+            uid: found.uid(),
+            gid: found.gid(),
+            mtime: found.mtime(),
+            links: found.nlink(),
+        }
+    }
+}
+
+fn attributes_by_kernel(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut names = vec![0; 65_536];
+    let length = rustix::fs::llistxattr(path, &mut names).unwrap();
+    let mut found = BTreeMap::new();
+    for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        let mut value = vec![0; 65_536];
+        let length = rustix::fs::lgetxattr(path, name, &mut value).unwrap();
+        found.insert(name.to_vec(), value[..length].to_vec());
+    }
+    found
+}
+
+/// The same listing, from the tree itself.
+fn listing_by_tree(tree: &Tree) -> Vec<String> {
+    let names = tree.hard_links();
+    let line = |(path, id, inode): (TreePath, _, &Inode)| {
+        let Meta { mode, uid, gid, mtime, xattrs } = &inode.meta;
+        let detail = match &inode.kind {
+            Kind::Directory(_) => "d".to_owned(),
+            Kind::Regular(content) => format!("f {} {}", content.size(), content.digest()),
+            Kind::Symlink(target) => format!("l {}", osbuilder::tree::escape(target)),
+            Kind::CharacterDevice(device) => format!("c {}:{}", device.major, device.minor),
+            Kind::BlockDevice(device) => format!("b {}:{}", device.major, device.minor),
+            Kind::Fifo => "p".to_owned(),
+            Kind::Socket => "s".to_owned(),
+        };
+        let is_directory = matches!(inode.kind, Kind::Directory(_));
+        let links = if is_directory { 0 } else { names.get(&id).copied().unwrap_or(1) };
+        format!("{path} {mode:o} {uid} {gid} {mtime} {links} {detail} {xattrs:?}")
+    };
+    tree.walk().map(line).collect()
+}
+
+/// Whether the kernel can be asked: root, and a loop device. In CI a host that has both must do
+/// it, elsewhere the test says that it was skipped.
+fn kernel_can_mount(image: &Path, at: u64, target: &Path) -> bool {
+    let options = format!("loop,ro,offset={at}");
+    let arguments = ["-o", &options, "-t", "ext4"];
+    let paths = [image.to_str().unwrap(), target.to_str().unwrap()];
+    let output = run("mount", &[&arguments[..], &paths[..]].concat());
+    if !output.status.success() {
+        let reason = String::from_utf8_lossy(&output.stderr).into_owned();
+        let able = rustix::process::geteuid().is_root() && Path::new("/dev/loop-control").exists();
+        #[expect(clippy::disallowed_methods, reason = "CI says that nothing may be skipped")]
+        let strict = std::env::var_os("CI").is_some();
+        assert!(!(able && strict), "the kernel refuses: {reason}");
+        let mut stderr = std::io::stderr();
+        std::io::Write::write_fmt(&mut stderr, format_args!("skipped: {reason}")).unwrap();
+    }
+    output.status.success()
+}
+
+/// Ends a mount when the test ends, however it does.
+struct Mounted<'a>(&'a Path);
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        run("umount", &[self.0.to_str().unwrap()]);
+    }
+}
+
+#[test]
+fn the_kernel_shows_every_file_as_the_tree_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, target) = (folder.path().join("image"), folder.path().join("mounted"));
+    fs_err::create_dir(&target).unwrap();
+    for block_size in [1024, 2048, 4096] {
+        let options = ImageOptions { block_size, ..options() };
+        let image = write(&everything(), &options, &path, 2);
+        if !kernel_can_mount(&path, image.file_system_at, &target) {
+            return;
+        }
+        let _mounted = Mounted(&target);
+        let plan = image::plan(&everything(), &options, Epoch::new(EPOCH).unwrap()).unwrap();
+        let wanted = listing_by_tree(plan.tree());
+        let found = listing_by_kernel(plan.tree(), &target);
+        for (found, wanted) in found.iter().zip(&wanted) {
+            assert_eq!(found, wanted);
+        }
+        assert_eq!(fs_err::read_dir(target.join("many")).unwrap().count(), 3000);
+    }
+}
+
+#[test]
+fn partitioning_tools_agree_on_both_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, inner) = (folder.path().join("image"), folder.path().join("inner"));
+    let options = ImageOptions { alignment_mib: 128, ..options() };
+    let image = write(&Tree::default(), &options, &whole, 1);
+    assert_eq!(image.size, 128 << 20);
+    let bytes = fs_err::read(&whole).unwrap();
+    fs_err::write(&inner, &bytes[2 << 20..]).unwrap();
+    for (path, range) in [(&whole, "6144s:262143s:256000s"), (&inner, "2048s:258047s:256000s")] {
+        let path = path.to_str().unwrap();
+        let verified = run("sfdisk", &["--verify", path]);
+        let text = String::from_utf8_lossy(&verified.stdout);
+        assert!(text.contains("No errors detected"), "{text}");
+        let printed = run("parted", &["-ms", path, "unit", "s", "print"]);
+        let text = String::from_utf8_lossy(&printed.stdout);
+        assert!(text.contains(&format!("\n1:{range}:ext")), "{text}");
+    }
+    assert_eq!(&bytes[4096..4112], b"NVDIMM_PFN_INFO\0");
+    assert_eq!(bytes[8184..8192], 0x685b_032b_e394_3830_u64.to_le_bytes());
+}
+
+#[test]
+fn k7_what_nothing_leads_to_is_zero() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image");
+    for (block_size, journal) in [(1024, false), (4096, true)] {
+        let options = ImageOptions { block_size, journal, ..options() };
+        let image = write(&everything(), &options, &path, 2);
+        let mut bytes = fs_err::read(&path).unwrap();
+        let start = usize::try_from(image.file_system_at).unwrap();
+        let end = start + usize::try_from(image.file_system_size).unwrap();
+        let gaps = [512..4096, 8192..2 << 20, (2 << 20) + 512..start, end..bytes.len()];
+        assert!(gaps.into_iter().all(|gap| bytes[gap].iter().all(|byte| *byte == 0)));
+        assert_eq!(image::read(&bytes, 2).unwrap().file_system.stray_byte().unwrap(), None);
+        // The nearest bad neighbour: one byte in the last free block.
+        bytes[end - 1] = 1;
+        let disk = image::read(&bytes, 2).unwrap();
+        assert_eq!(disk.file_system.stray_byte().unwrap(), Some(image.file_system_size - 1));
+    }
+}
+
+#[test]
+fn k5_nothing_of_the_host_is_in_the_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image");
+    let mut tree = Tree::default();
+    tree.make_directories(&TreePath::parse("etc").unwrap(), &Meta::root(0o755)).unwrap();
+    write(&tree, &options(), &path, 2);
+    let bytes = fs_err::read(&path).unwrap();
+    let uname = rustix::system::uname();
+    let canaries = [uname.nodename().to_bytes(), folder.path().to_str().unwrap().as_bytes()];
+    for canary in canaries.iter().filter(|canary| canary.len() > 3) {
+        assert!(!bytes.windows(canary.len()).any(|window| window == *canary));
+    }
+    let disk = image::read(&bytes, 1).unwrap();
+    let id = disk.file_system.tree.get(&TreePath::parse("etc/machine-id").unwrap()).unwrap();
+    assert!(matches!(&id.kind, Kind::Regular(content) if content.size() == 0));
+}
+
+#[test]
+fn k1_names_and_seeds_follow_from_what_was_declared() {
+    let plan_of = |tree: &Tree, epoch| {
+        image::plan(tree, &options(), Epoch::new(epoch).unwrap()).unwrap().facts().uuid
+    };
+    let (tree, mut other) = (everything(), everything());
+    other.remove(&TreePath::parse("ping6").unwrap());
+    assert_eq!(plan_of(&tree, EPOCH), plan_of(&tree, EPOCH));
+    assert_ne!(plan_of(&tree, EPOCH), plan_of(&other, EPOCH));
+    assert_ne!(plan_of(&tree, EPOCH), plan_of(&tree, EPOCH + 1));
+}
+
+#[test]
+fn the_file_of_an_image_takes_no_more_room_than_its_content() {
+    use std::os::unix::fs::MetadataExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image");
+    write(&everything(), &ImageOptions { alignment_mib: 512, ..options() }, &path, 2);
+    let found = fs_err::metadata(&path).unwrap();
+    assert_eq!(found.len(), 512 << 20);
+    assert!(found.blocks() * 512 < 20 << 20, "{}", found.blocks() * 512);
 }

@@ -3,3 +3,4 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
 mod ext4;
+mod ext4_hostile;

@@ -255,7 +255,9 @@ mod tests {
 
     #[test]
     fn every_name_comes_back_whatever_the_depth() {
-        for (count, blocks) in [(0, 1), (27, 1), (28, 3), (3000, 1 + 108), (4000, 1 + 2 + 143)] {
+        for (count, blocks) in
+            [(0, 1), (27, 1), (28, 2), (29, 3), (3000, 1 + 108), (4000, 1 + 2 + 143)]
+        {
             let names = names(count);
             let bytes = FRAME.build(11, 2, &entries(&names)).unwrap();
             assert_eq!(bytes.len() / 1024, blocks, "{count} names");
@@ -274,9 +276,11 @@ mod tests {
 
     #[test]
     fn f20_more_names_than_the_index_reaches_are_refused() {
-        let names: Vec<_> = (0..123 * 126 * 3 + 1).map(|index| format!("{index:0250}")).collect();
-        assert!(FRAME.build(11, 2, &entries(&names[..names.len() - 1])).is_some());
-        assert!(FRAME.build(11, 2, &entries(&names)).is_none());
+        // The smallest blocks make it soon: 59 indexes of 62 blocks of one name.
+        let frame = Frame { block_size: 512, ..FRAME };
+        let names: Vec<_> = (0..59 * 62 + 1).map(|index| format!("{index:0250}")).collect();
+        assert!(frame.build(11, 2, &entries(&names[..names.len() - 1])).is_some());
+        assert!(frame.build(11, 2, &entries(&names)).is_none());
     }
 
     #[test]

@@ -336,3 +336,117 @@ pub(super) fn decode_device(first: u32, second: u32) -> Device {
 fn refuse(path: &TreePath, rule: impl Into<String>) -> Error {
     Error::CannotHold { path: path.clone(), format: "ext4", rule: rule.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::epoch::Epoch;
+
+    fn draft(tree: &Tree) -> Result<Draft, Error> {
+        let identity = Identity::new(&crate::digest::Digest::of(b""), Epoch::default());
+        Draft::new(tree, 1024, &identity)
+    }
+
+    fn insert(tree: &mut Tree, path: &str, kind: Kind) -> InodeId {
+        let meta = Meta::root(0o755);
+        tree.insert(&TreePath::parse(path).unwrap(), Inode { meta, kind }).unwrap()
+    }
+
+    fn one(kind: Kind) -> Tree {
+        let mut tree = Tree::default();
+        insert(&mut tree, "file", kind);
+        tree
+    }
+
+    fn dated(mtime: i64) -> Tree {
+        let mut tree = Tree::default();
+        let id = insert(&mut tree, "file", Kind::Fifo);
+        tree.inode_mut(id).meta.mtime = mtime;
+        tree
+    }
+
+    fn linked(names: u32) -> Tree {
+        let mut tree = Tree::default();
+        let id = insert(&mut tree, "file", Kind::Fifo);
+        for name in 1..names {
+            tree.link_id(&TreePath::parse(format!("{name}")).unwrap(), id).unwrap();
+        }
+        tree
+    }
+
+    fn sized(size: u64) -> Tree {
+        let digest = crate::digest::Digest::of(b"");
+        one(Kind::Regular(Content::Stored { digest, size }))
+    }
+
+    fn device(major: u32, minor: u32) -> Tree {
+        one(Kind::BlockDevice(Device { major, minor }))
+    }
+
+    /// The good neighbour, the bad input, the rule that is named.
+    #[test]
+    fn f20_what_ext4_cannot_hold_is_refused_by_name() {
+        let link = |length: usize| one(Kind::Symlink(vec![b'a'; length].into()));
+        let cases = [
+            (linked(65_000), linked(65_001), "it has 65001 names, and 65000 is the limit"),
+            (dated(0x3_7FFF_FFFF), dated(0x3_8000_0000), "outside the years 1901 to 2446"),
+            (dated(-0x8000_0000), dated(-0x8000_0001), "outside the years 1901 to 2446"),
+            (device(4095, 1_048_575), device(4096, 0), "beyond 4095:1048575"),
+            (device(4095, 0), device(0, 1_048_576), "beyond 4095:1048575"),
+            (link(1023), link(1024), "a link's target has 1 to 1023 bytes and no NUL"),
+            (link(1), link(0), "a link's target has 1 to 1023 bytes and no NUL"),
+            (sized(0xFFFF_FFFF << 10), sized((0xFFFF_FFFF << 10) + 1), "less than 2^32 blocks"),
+        ];
+        for (good, bad, rule) in cases {
+            draft(&good).unwrap();
+            let error = draft(&bad).unwrap_err();
+            assert!(matches!(&error, Error::CannotHold { format: "ext4", .. }));
+            assert!(error.to_string().contains(rule), "{error}");
+        }
+    }
+
+    #[test]
+    fn directories_stop_counting_where_files_are_refused() {
+        let mut tree = Tree::default();
+        for name in 0..64_997 {
+            insert(&mut tree, &name.to_string(), Kind::Directory(BTreeMap::new()));
+        }
+        // Two of its own, and lost+found.
+        assert_eq!(draft(&tree).unwrap().nodes[0].links, 65_000);
+        insert(&mut tree, "one more", Kind::Directory(BTreeMap::new()));
+        assert_eq!(draft(&tree).unwrap().nodes[0].links, 1);
+    }
+
+    #[test]
+    fn numbers_follow_the_walk_and_lost_and_found_is_always_eleven() {
+        let mut tree = one(Kind::Fifo);
+        insert(&mut tree, "another", Kind::Socket);
+        let numbers = |tree: &Tree| -> Vec<_> {
+            let nodes = draft(tree).unwrap().nodes.into_iter();
+            nodes.map(|node| (node.number, node.path.to_string())).collect()
+        };
+        let expected = [(2, "/"), (11, "/lost+found"), (12, "/another"), (13, "/file")];
+        let expected = expected.map(|(number, path)| (number, path.to_owned()));
+        assert_eq!(numbers(&tree), expected);
+        insert(&mut tree, "lost+found", Kind::Directory(BTreeMap::new()));
+        assert_eq!(numbers(&tree), expected);
+        assert!(draft(&one(Kind::Fifo)).is_ok());
+        let mut odd = Tree::default();
+        insert(&mut odd, "lost+found", Kind::Fifo);
+        assert!(draft(&odd).unwrap_err().to_string().contains("must be a directory"));
+    }
+
+    #[test]
+    fn device_numbers_come_back() {
+        for (major, minor) in
+            [(1, 3), (0, 0), (255, 255), (8, 256), (259, 70_000), (4095, 0xF_FFFF)]
+        {
+            let device = Device { major, minor };
+            let Body::InInode(block, 0) = device_body(&TreePath::ROOT, device).unwrap() else {
+                panic!("a device has no blocks");
+            };
+            let word = |at: usize| u32::from_le_bytes(block[at..at + 4].try_into().unwrap());
+            assert_eq!(decode_device(word(0), word(4)), device);
+        }
+    }
+}

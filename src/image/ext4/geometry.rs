@@ -101,7 +101,7 @@ pub(super) fn has_backup(group: u64) -> bool {
     let is_power = |base: u64| {
         let mut power = base;
         while power < group {
-            power *= base;
+            power = power.saturating_mul(base);
         }
         power == group
     };

@@ -26,6 +26,7 @@ mod inode;
 mod journal;
 mod plan;
 mod reader;
+mod stray;
 mod volume;
 mod writer;
 

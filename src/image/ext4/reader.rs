@@ -7,7 +7,7 @@
 
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -35,6 +35,8 @@ pub struct FileSystem<'m> {
     /// Their contents.
     pub contents: ImageContents<'m>,
     pub(super) claims: Claims,
+    /// The numbers of the inodes in use, but for the journal's.
+    pub(super) inodes: BTreeSet<u32>,
 }
 
 impl FileSystem<'_> {
@@ -66,7 +68,8 @@ pub(crate) fn read(medium: Window<'_>, threads: usize) -> Result<FileSystem<'_>,
     walk.journal()?;
     walk.root()?;
     walk.check_links()?;
-    let Walk { mut tree, claims, files, .. } = walk;
+    let Walk { mut tree, claims, files, seen, .. } = walk;
+    let inodes = seen.into_keys().collect();
     super::remove_spare(&mut tree);
     let digests = hash(&volume, &files, threads)?;
     let mut by_digest = BTreeMap::new();
@@ -74,7 +77,7 @@ pub(crate) fn read(medium: Window<'_>, threads: usize) -> Result<FileSystem<'_>,
         tree.inode_mut(id).kind = Kind::Regular(Content::Stored { digest, size: file.size });
         by_digest.insert(digest, file);
     }
-    Ok(FileSystem { tree, contents: ImageContents { volume, files: by_digest }, claims })
+    Ok(FileSystem { tree, contents: ImageContents { volume, files: by_digest }, claims, inodes })
 }
 
 /// What is known of an inode that was met.

@@ -9,8 +9,9 @@
 use super::checksum::Seed;
 use super::extents::{self, LENGTH_MAX, Node, Run};
 use super::format::{
-    Descriptor, SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE, Superblock, flags, incompatible,
+    Descriptor, SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE, Superblock, flags, incompatible, read_only,
 };
+use super::geometry::has_backup;
 use super::inode::Inode;
 use crate::image::{Error, Medium as _, Window};
 
@@ -128,9 +129,14 @@ impl<'m> Volume<'m> {
 
     /// Claims superblock, descriptors, bitmaps and inode tables.
     pub(super) fn claim_tables(&self, claims: &mut Claims) -> Result<(), Error> {
-        let first = u64::from(self.superblock.first_data_block);
-        claims.claim("superblock", Run { start: first, count: 1 })?;
-        claims.claim("table of descriptors", self.descriptor_run())?;
+        let descriptors = self.descriptor_run();
+        let sparse = self.superblock.read_only & read_only::SPARSE_SUPER != 0;
+        for group in (0..self.groups()).filter(|&group| !sparse || has_backup(group)) {
+            let before = group.saturating_mul(self.superblock.blocks_per_group.into());
+            let start = before.saturating_add(self.superblock.first_data_block.into());
+            let run = Run { start, count: descriptors.count.saturating_add(1) };
+            claims.claim("superblock", run)?;
+        }
         for (group, descriptor) in self.descriptors.iter().enumerate() {
             for run in self.tables(descriptor) {
                 claims.claim(&format!("tables of group {group}"), run)?;
@@ -170,16 +176,9 @@ impl<'m> Volume<'m> {
     pub(super) fn inode(&self, number: u32) -> Result<Inode, Error> {
         let place = inode_place(number);
         let broken = |rule| Error::broken(&place, rule);
-        let index = number.checked_sub(1).ok_or_else(|| broken("there is no such inode"))?;
-        let per_group = self.superblock.inodes_per_group.max(1);
-        let group = usize::try_from(index / per_group).map_err(|_| broken("it is too large"))?;
-        let descriptor =
-            self.descriptors.get(group).ok_or_else(|| broken("there is no such inode"))?;
-        let size = u64::from(self.superblock.inode_size);
-        let offset = u64::from(index % per_group).saturating_mul(size);
-        let table = descriptor.inode_table.saturating_mul(self.block_size);
-        let mut bytes = vec![0; to_usize(size)?];
-        self.read_at(table.saturating_add(offset), &mut bytes)?;
+        let offset = self.inode_offset(number)?;
+        let mut bytes = vec![0; usize::from(self.superblock.inode_size)];
+        self.read_at(offset, &mut bytes)?;
         if self.seed.is_some_and(|seed| !Inode::is_intact(&bytes, number, seed)) {
             return Err(broken("its checksum is wrong"));
         }
@@ -188,6 +187,21 @@ impl<'m> Volume<'m> {
             return Err(broken("a name leads to it, but it has no links"));
         }
         Ok(inode)
+    }
+
+    /// Where an inode stands, in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Broken`] for a number that does not exist.
+    pub(super) fn inode_offset(&self, number: u32) -> Result<u64, Error> {
+        let missing = || Error::broken(inode_place(number), "there is no such inode");
+        let index = number.checked_sub(1).ok_or_else(missing)?;
+        let per_group = self.superblock.inodes_per_group.max(1);
+        let group = usize::try_from(index / per_group).map_err(|_| missing())?;
+        let descriptor = self.descriptors.get(group).ok_or_else(missing)?;
+        let size = u64::from(self.superblock.inode_size);
+        let within = u64::from(index % per_group).saturating_mul(size);
+        Ok(descriptor.inode_table.saturating_mul(self.block_size).saturating_add(within))
     }
 
     /// The checksum seed of an inode, when there are checksums.
@@ -360,9 +374,8 @@ impl Claims {
     }
 
     /// Whether something leads to `block`.
-    #[cfg(test)]
     pub(super) fn has(&self, block: u64) -> bool {
-        let index = usize::try_from(block / 64).unwrap();
-        self.words[index] >> (block % 64) & 1 == 1
+        let word = usize::try_from(block / 64).ok().and_then(|index| self.words.get(index));
+        word.is_some_and(|word| word >> (block % 64) & 1 == 1)
     }
 }
