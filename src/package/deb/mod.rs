@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod control;
+pub mod database;
 pub mod index;
 pub mod relation;
 pub mod scripts;

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::package::PackageName;
 use crate::tree::{BadPath, TreePath};
 
 /// The programs that a package may bring along for dpkg and debconf.
@@ -88,8 +89,8 @@ pub enum Error {
         /// Counted from 1.
         line: usize,
     },
-    /// A trigger's name holds bytes other than printable ASCII.
-    #[error("line {line} of the triggers file names a trigger with unprintable characters")]
+    /// A trigger's name is neither a clean path nor a word that dpkg accepts.
+    #[error("line {line} of the triggers file names no possible trigger")]
     BadTrigger {
         /// Counted from 1.
         line: usize,
@@ -121,7 +122,7 @@ impl Triggers {
             let (directive, name) =
                 text.split_once([' ', '\t']).ok_or(Error::UnknownDirective { line })?;
             let name = name.trim();
-            if !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            if !is_trigger(name) {
                 return Err(Error::BadTrigger { line });
             }
             let awaits = !directive.ends_with("-noawait");
@@ -134,6 +135,17 @@ impl Triggers {
         }
         Ok(triggers)
     }
+}
+
+/// File triggers are clean absolute paths; others have names like packages, and become names of
+/// files in dpkg's database, where three are taken.
+fn is_trigger(name: &str) -> bool {
+    if name.starts_with('/') {
+        return name.bytes().all(|byte| byte.is_ascii_graphic()) && TreePath::parse(name).is_ok();
+    }
+    PackageName::is_well_formed(name)
+        && !name.starts_with('_')
+        && !["File", "Lock", "Unincorp"].contains(&name)
 }
 
 /// Reads the `conffiles` member.
@@ -179,11 +191,15 @@ mod tests {
 
     #[test]
     fn other_directives_and_names_are_refused() {
-        let cases: [(&[u8], Error); 4] = [
+        let cases: [(&[u8], Error); 8] = [
             (b"interest", Error::UnknownDirective { line: 1 }),
             (b"\nlisten x", Error::UnknownDirective { line: 2 }),
             (b"interest a b", Error::BadTrigger { line: 1 }),
             (b"interest a\x1b", Error::BadTrigger { line: 1 }),
+            (b"interest ../../../etc/passwd", Error::BadTrigger { line: 1 }),
+            (b"interest /usr/../x", Error::BadTrigger { line: 1 }),
+            (b"interest a/b", Error::BadTrigger { line: 1 }),
+            (b"interest Unincorp", Error::BadTrigger { line: 1 }),
         ];
         for (text, error) in cases {
             assert_eq!(Triggers::parse(text), Err(error));

@@ -24,7 +24,7 @@ pub struct Control {
     pub triggers: Triggers,
     /// Its configuration files, in the order of their list.
     pub conffiles: Vec<Conffile>,
-    /// All files but `control`, in the archive's order.
+    /// All files, `control` too, in the archive's order.
     pub members: Vec<Member>,
 }
 
@@ -94,12 +94,12 @@ impl Control {
     ///
     /// # Errors
     /// [`Error::ControlFile`], [`Error::Stanza`], [`Error::Words`].
-    pub fn new(mut members: Vec<Member>) -> Result<Self, Error> {
-        let Some(at) = members.iter().position(|member| member.name == "control") else {
+    pub fn new(members: Vec<Member>) -> Result<Self, Error> {
+        let Some(control) = members.iter().find(|member| member.name == "control") else {
             let name = "no file named control".to_owned();
             return Err(Error::ControlFile { name, rule: "every package has" });
         };
-        let stanza = Stanza::parse(&members.remove(at).bytes)?;
+        let stanza = Stanza::parse(&control.bytes)?;
         let mut control =
             Self { stanza, triggers: Triggers::default(), conffiles: Vec::new(), members };
         if let Some(text) = control.member("triggers") {

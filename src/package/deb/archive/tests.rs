@@ -116,7 +116,7 @@ fn packages_of_every_compression_are_read() {
         assert_eq!(control.triggers.activations.len(), 1);
         let scripts: Vec<_> = control.scripts().into_keys().collect();
         assert_eq!(scripts, [scripts::ScriptKind::Postinst]);
-        assert_eq!(control.member("control"), None);
+        assert_eq!(control.member("postinst"), Some(&b"#!/bin/sh\n"[..]));
     }
 }
 
