@@ -12,5 +12,7 @@ pub mod provision;
 pub mod recipe;
 pub mod sandbox;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod tree;
 pub mod unpack;

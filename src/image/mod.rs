@@ -4,9 +4,12 @@
 //! disk image or an initrd, the same ones on every machine. Nothing here reads a clock, makes a
 //! random number, mounts, or starts a process. Names and renames of files are the caller's.
 
+pub mod cpio;
 mod disk;
 mod error;
 pub mod ext4;
+pub mod gzip;
+pub mod initrd;
 mod medium;
 pub mod nvdimm;
 mod sparse;

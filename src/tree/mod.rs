@@ -334,13 +334,28 @@ impl Tree {
     /// either is a directory.
     pub fn link(&mut self, path: &TreePath, target: &TreePath) -> Result<InodeId, Error> {
         let id = self.lookup(target).ok_or_else(|| Error::Missing { path: target.clone() })?;
-        for (path, id) in [(target, Some(id)), (path, self.lookup(path))] {
+        if matches!(self.inode(id).kind, Kind::Directory(_)) {
+            return Err(Error::IsADirectory { path: target.clone() });
+        }
+        self.link_inode(path, id)?;
+        Ok(id)
+    }
+
+    /// Makes `path` another name of an inode of this tree that is no directory, also when no name
+    /// leads to it any more; else as [`Tree::link`].
+    ///
+    /// # Errors
+    /// As [`Tree::link`].
+    ///
+    /// # Panics
+    /// As [`Tree::inode`].
+    pub fn link_inode(&mut self, path: &TreePath, id: InodeId) -> Result<(), Error> {
+        for id in [Some(id), self.lookup(path)] {
             if id.is_some_and(|id| matches!(self.inode(id).kind, Kind::Directory(_))) {
                 return Err(Error::IsADirectory { path: path.clone() });
             }
         }
-        self.enter(path, id)?;
-        Ok(id)
+        self.enter(path, id)
     }
 
     /// Makes `path` another name of the file `id`, which must not be a directory.

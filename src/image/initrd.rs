@@ -1,0 +1,227 @@
+//! The initrd: a `newc` archive in one gzip member, and the link `/init` that the kernel runs.
+//!
+//! Comes in: a tree; goes out: the bytes of `kata-containers-initrd.img`. Reading takes what the
+//! kernel takes: archives one after the other, plain or each in a gzip member.
+//!
+//! Specification: Linux, `init/initramfs.c` (`unpack_to_rootfs`).
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::num::NonZeroUsize;
+
+use super::{Error, cpio, gzip};
+use crate::epoch::Epoch;
+use crate::recipe::Init;
+use crate::tree::{Contents, Inode, Kind, Meta, Tree, TreePath};
+
+/// The first two bytes of a gzip member.
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// A decompressed initrd larger than this, in bytes, is an attack: no guest has that much memory
+/// to spare.
+const MAXIMUM_SIZE: u64 = 16 << 30;
+
+/// Returns `tree` with the link `/init` that the kernel starts, unless the tree has an `/init`.
+///
+/// With the agent as init it leads to `/sbin/init`, else straight to systemd: Kata found kernels
+/// that failed on two links in a row.
+pub fn with_init(mut tree: Tree, init: Init) -> Tree {
+    let path = TreePath::parse("init").expect("the path is clean");
+    if tree.get(&path).is_none() {
+        let target: &[u8] = match init {
+            Init::Agent => b"/sbin/init",
+            Init::Systemd => b"/lib/systemd/systemd",
+        };
+        let link = Inode { meta: Meta::root(0o777), kind: Kind::Symlink(target.into()) };
+        tree.insert(&path, link).expect("the root is a directory and the name is free");
+    }
+    tree
+}
+
+/// Writes `tree` to `output` as an initrd, times no later than `epoch`, with `threads` threads.
+/// The bytes do not depend on their number.
+///
+/// # Errors
+/// As [`cpio::write`].
+pub fn write(
+    tree: &Tree,
+    contents: &dyn Contents,
+    epoch: Epoch,
+    threads: NonZeroUsize,
+    output: &mut dyn Write,
+) -> Result<cpio::Summary, Error> {
+    let failed = |source| Error::Write { source };
+    let mut encoder = gzip::Encoder::new(output, threads).map_err(failed)?;
+    let summary = cpio::write(tree, contents, epoch, &mut encoder)?;
+    encoder.finish().map_err(failed)?;
+    Ok(summary)
+}
+
+/// Reads an initrd to a tree, handing each file's data to `keep`.
+///
+/// # Errors
+/// [`Error::Read`], [`Error::Broken`], [`Error::Unsupported`] for other compressions.
+pub fn read(input: impl Read, keep: cpio::Keep<'_>) -> Result<Tree, Error> {
+    let mut tree = Tree::default();
+    let mut rest = BufReader::with_capacity(128 << 10, input);
+    let mut offset = 0_u64;
+    loop {
+        let failed = |source| Error::Read { source };
+        let begin = rest.fill_buf().map_err(failed)?;
+        let zeros = begin.iter().take_while(|&&byte| byte == 0).count();
+        match begin.get(zeros..).unwrap_or_default() {
+            _ if begin.is_empty() && offset == 0 => {
+                return Err(Error::broken("the initrd", "is empty"));
+            }
+            _ if begin.is_empty() => return Ok(tree),
+            [] => {}
+            [b'0', ..] => {
+                let mut entries = cpio::Entries::new(rest);
+                cpio::read(&mut entries, &mut tree, keep)?;
+                rest = entries.into_inner();
+                offset = 1;
+                continue;
+            }
+            [0x1f, ..] => {
+                rest.consume(zeros);
+                read_member(&mut rest, &mut tree, keep)?;
+                offset = 1;
+                continue;
+            }
+            _ => {
+                let what = "a compression other than gzip, which Kata's kernels do not read";
+                return Err(Error::unsupported("the initrd", what));
+            }
+        }
+        rest.consume(zeros);
+        offset = 1;
+    }
+}
+
+/// Reads the archives of one gzip member.
+fn read_member(
+    input: &mut dyn BufRead,
+    tree: &mut Tree,
+    keep: cpio::Keep<'_>,
+) -> Result<(), Error> {
+    let member = flate2::bufread::GzDecoder::new(input).take(MAXIMUM_SIZE);
+    let mut entries = cpio::Entries::new(BufReader::with_capacity(128 << 10, member));
+    cpio::read(&mut entries, tree, keep).map_err(damaged)?;
+    let mut after = entries.into_inner();
+    let rest = after.fill_buf().map_err(|source| damaged(Error::Read { source }))?;
+    let is_end = rest.is_empty();
+    if is_end { Ok(()) } else { Err(Error::broken("the gzip member", "holds more than archives")) }
+}
+
+/// Tells damage that the decompressor met from a medium that failed.
+fn damaged(error: Error) -> Error {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    match &error {
+        Error::Read { source }
+            if matches!(source.kind(), InvalidData | InvalidInput | UnexpectedEof) =>
+        {
+            Error::broken("the gzip member", "is damaged or cut short")
+        }
+        _ => error,
+    }
+}
+
+/// A [`cpio::Keep`] that only takes the digest.
+///
+/// # Errors
+/// Whatever the reader reports.
+pub fn digest_only(data: &mut dyn Read) -> io::Result<(crate::digest::Digest, u64)> {
+    crate::digest::Digest::of_reader(data)
+}
+
+/// Whether `begin` may be the beginning of an initrd.
+pub fn is_initrd(begin: &[u8]) -> bool {
+    begin.starts_with(&GZIP_MAGIC) || begin.starts_with(b"07070")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::{Content, NoContents};
+
+    fn tree() -> Tree {
+        let mut tree = Tree::default();
+        for (name, text) in [("a", "x".repeat(5_000)), ("b", String::new())] {
+            let kind = Kind::Regular(Content::Inline(text.into_bytes().into()));
+            let inode = Inode { meta: Meta::root(0o644), kind };
+            tree.insert(&TreePath::parse(name).unwrap(), inode).unwrap();
+        }
+        tree
+    }
+
+    fn bytes(tree: &Tree) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        write(tree, &NoContents, Epoch::default(), NonZeroUsize::MIN, &mut bytes).unwrap();
+        bytes
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Tree, Error> {
+        read(bytes, &mut digest_only)
+    }
+
+    #[test]
+    fn an_initrd_read_back_is_the_same_tree() {
+        assert_eq!(parse(&bytes(&tree())).unwrap(), tree());
+    }
+
+    #[test]
+    fn archives_may_follow_each_other_packed_or_not() {
+        let mut plain = Vec::new();
+        let second = with_init(Tree::default(), Init::Agent);
+        cpio::write(&second, &NoContents, Epoch::default(), &mut plain).unwrap();
+        let expected = with_init(tree(), Init::Agent);
+        let first = bytes(&tree());
+        for padding in [0, 4, 512] {
+            let zeros = vec![0; padding];
+            let packed_first = [&first[..], &zeros, &plain].concat();
+            assert_eq!(parse(&packed_first).unwrap(), expected, "{padding}");
+            let packed_last = [&plain[..], &zeros, &first].concat();
+            assert_eq!(parse(&packed_last).unwrap(), expected, "{padding}");
+        }
+    }
+
+    #[test]
+    fn the_link_to_init_is_made_only_where_there_is_none() {
+        let path = TreePath::parse("init").unwrap();
+        let cases: [(Init, &[u8]); 2] =
+            [(Init::Agent, b"/sbin/init"), (Init::Systemd, b"/lib/systemd/systemd")];
+        for (init, target) in cases {
+            let made = with_init(Tree::default(), init);
+            assert_eq!(made.get(&path).unwrap().kind, Kind::Symlink(target.into()));
+        }
+        let own = with_init(Tree::default(), Init::Agent);
+        assert_eq!(with_init(own.clone(), Init::Systemd), own);
+    }
+
+    #[test]
+    fn damage_is_told_apart_from_other_compressions_and_from_the_medium() {
+        let good = bytes(&tree());
+        let mut flipped = good.clone();
+        let middle = good.len() / 2;
+        flipped[middle] ^= 0xff;
+        for bad in [&flipped[..], &good[..good.len() - 4], &good[..middle], b"\x1f", b""] {
+            assert!(matches!(parse(bad), Err(Error::Broken { .. })), "{:?}", parse(bad));
+        }
+        assert!(matches!(parse(b"\x28\xb5\x2f\xfd"), Err(Error::Unsupported { .. })));
+        struct Failing;
+        impl Read for Failing {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::PermissionDenied.into())
+            }
+        }
+        assert!(matches!(read(Failing, &mut digest_only), Err(Error::Read { .. })));
+    }
+
+    #[test]
+    fn every_flipped_byte_is_noticed_or_harmless() {
+        let good = bytes(&tree());
+        for place in 10..good.len() {
+            let mut bad = good.clone();
+            bad[place] ^= 0x10;
+            assert!(parse(&bad).map_or(true, |read| read == tree()), "{place}");
+        }
+    }
+}

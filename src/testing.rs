@@ -1,0 +1,33 @@
+//! What tests of several rooms share: real data, and how to say that a test could not run.
+
+use std::path::PathBuf;
+
+/// Says that a test did not run, and why. Where CI promises the tool, that is a failure.
+///
+/// # Panics
+/// When the environment has `CI`.
+#[expect(
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "this speaks to who runs tests"
+)]
+pub(crate) fn skip(why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "CI must be able to run this test: {why}");
+    eprintln!("skipped: {why}");
+}
+
+/// Returns a folder of the collected test data, or says that it is absent.
+///
+/// # Panics
+/// As [`skip`].
+#[expect(clippy::disallowed_methods, reason = "the place of test data comes from the environment")]
+pub(crate) fn data(folder: &str) -> Option<PathBuf> {
+    let given = std::env::var_os("OSBUILDER_TEST_DATA").map(PathBuf::from);
+    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let path = given.unwrap_or(beside).join(folder);
+    if !path.is_dir() {
+        skip(&format!("no test data at {}", path.display()));
+        return None;
+    }
+    Some(path)
+}
