@@ -542,6 +542,18 @@ source = \"x\"
     }
 
     #[test]
+    fn the_example_recipes_are_right() {
+        let read = |text| request(Some(text), &[], &Options::default()).unwrap().recipe;
+        let debian = read(include_str!("../../recipes/debian.toml"));
+        assert_eq!((debian.agent, debian.release.codename.as_str()), (Agent::Probe, "trixie"));
+        let small = read(include_str!("../../recipes/small.toml"));
+        assert_eq!((small.init, small.packages.base.len()), (super::super::Init::Agent, 1));
+        let confidential = read(include_str!("../../recipes/confidential.toml"));
+        assert!(confidential.guest.confidential);
+        assert_eq!(confidential.agent, Agent::Tarball("guests/kata-agent.tar.zst".into()));
+    }
+
+    #[test]
     fn a_recipe_with_every_key_is_read() {
         let full = include_str!("../../recipes/full.toml");
         let reading = request(Some(full), &[], &Options::default()).unwrap();
