@@ -4,3 +4,4 @@
 
 mod ext4;
 mod ext4_hostile;
+mod kata;
