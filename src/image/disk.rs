@@ -269,7 +269,7 @@ pub fn check(plan: &Plan, medium: &dyn Medium, threads: usize) -> Result<(), Err
         (disk.size == plan.size, "the size of the image"),
         (disk.file_system_at == plan.start(), "the place of the file system"),
         (disk.table.signature == plan.signature, "the signature of the disk"),
-        (disk.file_system.uuid() == plan.file_system.uuid(), "the UUID of the file system"),
+        (disk.file_system.summary().uuid == plan.file_system.uuid(), "the UUID of the file system"),
     ];
     if let Some((_, what)) = facts.into_iter().find(|(same, _)| !same) {
         return Err(Error::Differs { difference: what.to_owned() });

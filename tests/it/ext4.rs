@@ -383,3 +383,31 @@ fn the_file_of_an_image_takes_no_more_room_than_its_content() {
     assert_eq!(found.len(), 512 << 20);
     assert!(found.blocks() * 512 < 20 << 20, "{}", found.blocks() * 512);
 }
+
+/// The text is what a person can judge; the digest says that not a single byte moved.
+#[test]
+fn the_layout_of_a_small_image_is_pinned() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image");
+    let mut tree = Tree::default();
+    let mut put = |path: &str, kind| {
+        let inode = Inode { meta: Meta::root(0o755), kind };
+        tree.insert(&TreePath::parse(path).unwrap(), inode).unwrap();
+    };
+    put("etc", Kind::Directory(BTreeMap::new()));
+    put("etc/hostname", Kind::Regular(Content::Inline(b"guest\n".as_slice().into())));
+    put("sh", Kind::Symlink(b"bin/dash".as_slice().into()));
+    put("large", Kind::Regular(Content::Inline(pattern(10_000).into())));
+    for index in 0..50 {
+        put(&format!("etc/a rather long name of a file {index}"), Kind::Fifo);
+    }
+    let options = ImageOptions { block_size: 1024, alignment_mib: 1, ..options() };
+    write(&tree, &options, &path, 1);
+    let bytes = fs_err::read(&path).unwrap();
+    let dump = image::read(&bytes, 1).unwrap().file_system.dump().unwrap();
+    let text: Vec<_> = dump
+        .lines()
+        .filter(|line| !line.contains("long name") && !line.contains("mode 10755"))
+        .collect();
+    insta::assert_snapshot!(format!("{}\n{}", text.join("\n"), Digest::of(&bytes)));
+}

@@ -18,6 +18,7 @@ mod checksum;
 mod content;
 mod directory;
 mod draft;
+mod dump;
 mod extents;
 mod format;
 mod geometry;
@@ -31,6 +32,7 @@ mod volume;
 mod writer;
 
 pub use content::ImageContents;
+pub use dump::Summary;
 pub use reader::FileSystem;
 
 pub(crate) use plan::Plan;

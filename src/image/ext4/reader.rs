@@ -39,13 +39,6 @@ pub struct FileSystem<'m> {
     pub(super) inodes: BTreeSet<u32>,
 }
 
-impl FileSystem<'_> {
-    /// The UUID.
-    pub fn uuid(&self) -> [u8; 16] {
-        self.contents.volume.superblock.uuid
-    }
-}
-
 /// Reads the file system in `medium`, hashing contents on up to `threads` threads.
 ///
 /// # Errors
