@@ -10,6 +10,7 @@ pub mod lock;
 pub mod package;
 pub mod provision;
 pub mod recipe;
+pub mod resolve;
 pub mod sandbox;
 pub mod store;
 #[cfg(test)]

@@ -274,7 +274,7 @@ impl Reader<'_> {
             date: snapshot.release.date,
             signed_by: snapshot.signed_by.iter().map(ToString::to_string).collect(),
         };
-        Repository { locked, texts }
+        Repository { locked, texts, pin: snapshot.release.pin }
     }
 }
 

@@ -90,6 +90,7 @@ impl Indexes {
 pub struct Repository {
     locked: LockedRepository,
     texts: Vec<Vec<u8>>,
+    pin: u16,
 }
 
 impl Repository {
@@ -101,6 +102,12 @@ impl Repository {
     /// The texts of its `Packages` files, one a component.
     pub fn texts(&self) -> &[Vec<u8>] {
         &self.texts
+    }
+
+    /// apt's priority of its packages, from its release file: 500, 100 for backports, 1 for what
+    /// is never installed unasked (apt_preferences(5)).
+    pub const fn pin(&self) -> u16 {
+        self.pin
     }
 }
 

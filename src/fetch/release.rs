@@ -29,6 +29,8 @@ pub(super) struct Release {
     pub weak_files: BTreeSet<String>,
     /// Whether packages for all architectures are in an index of their own, and only there.
     pub all_is_apart: bool,
+    /// apt's priority of its packages: 500, unless it says that they are not automatic.
+    pub pin: u16,
 }
 
 impl Release {
@@ -45,6 +47,7 @@ impl Release {
             files: BTreeMap::new(),
             weak_files: BTreeSet::new(),
             all_is_apart: false,
+            pin: 500,
         }
     }
 }
@@ -122,8 +125,15 @@ pub(super) fn parse(text: &str) -> Result<Release, Error> {
         .map(str::to_owned)
         .collect();
     let architectures = words("architectures");
+    let says_yes = |name: &str| fields.get(name).is_some_and(|v| v.eq_ignore_ascii_case("yes"));
+    let pin = match (says_yes("notautomatic"), says_yes("butautomaticupgrades")) {
+        (false, _) => 500,
+        (true, true) => 100,
+        (true, false) => 1,
+    };
     let both = fields.get("no-support-for-architecture-all").is_some_and(|v| v == "Packages");
     Ok(Release {
+        pin,
         weak_files,
         all_is_apart: !both && architectures.iter().any(|name| name == "all"),
         suite: fields.get("suite").cloned(),
@@ -132,7 +142,7 @@ pub(super) fn parse(text: &str) -> Result<Release, Error> {
         architectures,
         date: moment(&fields, "Date")?.ok_or(Error::NoDate)?,
         valid_until: moment(&fields, "Valid-Until")?,
-        by_hash: fields.get("acquire-by-hash").is_some_and(|v| v.eq_ignore_ascii_case("yes")),
+        by_hash: says_yes("acquire-by-hash"),
         files,
     })
 }

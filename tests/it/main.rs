@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
+mod deb_resolve;
+mod deb_versions;
 mod ext4;
 mod ext4_hostile;
+mod judge;
 mod kata;

@@ -188,7 +188,7 @@ fn read_package<'a>(stanza: &Stanza<'a>) -> Result<Package<'a>, Error> {
         replaces: fields.replaces,
         provides: fields.provides,
         path,
-        size: read_decimal(size).ok_or_else(|| unknown("Size", size))?,
+        size: read_size(size).ok_or_else(|| unknown("Size", size))?,
         digest: digest.parse().map_err(|_: digest::ParseError| unknown("SHA256", digest))?,
     })
 }
@@ -270,8 +270,11 @@ fn read_priority(value: &str) -> Priority {
     }
 }
 
-fn read_decimal(value: &str) -> Option<u64> {
-    if value.bytes().all(|b| b.is_ascii_digit()) { value.parse().ok() } else { None }
+/// A size in bytes, below 2^62 so that sums of a few do not overflow.
+fn read_size(value: &str) -> Option<u64> {
+    let digits = value.bytes().all(|b| b.is_ascii_digit());
+    let size = if digits { value.parse().ok() } else { None };
+    size.filter(|size: &u64| *size < 1 << 62)
 }
 
 /// Why the index of a repository was refused.
@@ -420,7 +423,7 @@ mod tests {
             (("Filename", ""), "no field Filename"),
             (("Size", ""), "no field Size"),
             (("Size", "-1"), "unknown value"),
-            (("Size", "18446744073709551616"), "unknown value"),
+            (("Size", "4611686018427387904"), "unknown value"),
             (("Multi-Arch", "maybe"), "unknown value"),
             (("SHA256", "00"), "unknown value"),
         ];
