@@ -204,7 +204,8 @@ mod tests {
         assert!(message(spaced.as_bytes()).is_err());
         check("", Err(Error::Start(BEGIN_MESSAGE)));
         check("<html></html>", Err(Error::Start(BEGIN_MESSAGE)));
-        check(&good[..good.len() - 10], Err(Error::Cut(END_SIGNATURE)));
+        check(&good[..good.len() - 10], Err(Error::Dash(8)));
+        check(&good[..good.len() - 35], Err(Error::Cut(END_SIGNATURE)));
     }
 
     #[test]

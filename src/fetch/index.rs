@@ -187,10 +187,17 @@ impl Reader<'_> {
         (path, entry): (&str, Entry),
         mirrors: &[Url],
     ) -> Result<Digest, Refusal> {
+        let wanted = Wanted { size: entry.size, sha256: entry.sha256, sha512: entry.sha512 };
         let store = self.judge.context.store;
         if let Some(digest) = entry.sha256 {
             // Reading it here means that a damaged one is put aside and fetched again.
             if matches!(store.object(&digest), Ok(Some(_))) {
+                if !object::agrees(store, &digest, wanted) {
+                    return Err(Refusal::Index {
+                        path: path.to_owned(),
+                        reason: "its SHA-512 differs from the signed one".to_owned(),
+                    });
+                }
                 return Ok(digest);
             }
         }
@@ -201,7 +208,6 @@ impl Reader<'_> {
                 path.rsplit_once('/').map_or(String::new(), |(parent, _)| format!("{parent}/"));
             names.insert(0, format!("{folder}{parent}by-hash/SHA256/{digest}"));
         }
-        let wanted = Wanted { size: entry.size, sha256: entry.sha256, sha512: entry.sha512 };
         let mut first = None;
         for mirror in mirrors {
             for name in &names {

@@ -5,9 +5,14 @@
 //! clock, the proxies and the host's configuration are handed in; nothing is read from the
 //! environment. Formats: <https://wiki.debian.org/DebianRepository/Format>.
 
+#[cfg(test)]
+mod attacks;
 mod clearsign;
 mod date;
 mod download;
+#[cfg(test)]
+mod faults;
+mod forward;
 mod host;
 mod index;
 mod keys;
@@ -20,6 +25,8 @@ mod snapshot;
 mod source;
 mod transport;
 mod url;
+#[cfg(test)]
+mod world;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -127,17 +127,9 @@ fn once(
     wanted: Wanted,
 ) -> Result<Digest, Failure> {
     let request = Request { url: url.clone(), size: Some(wanted.size), cap: wanted.size, fresh };
-    let mut reader = Hashed { inner: transport.open(request)?, sha512: Sha512::new() };
+    let hashed = Hashed { inner: transport.open(request)?, sha512: Some(Sha512::new()), wanted };
     let expected = wanted.sha256.map(|digest| (digest, wanted.size));
-    let kept = store.insert(&mut reader, expected).map_err(|error| translate(url, error))?;
-    if let Some(expected) = wanted.sha512 {
-        if reader.sha512.finalize().as_slice() != expected {
-            return Err(Failure::Mismatch {
-                url: url.clone(),
-                found: "its SHA-512 differs".into(),
-            });
-        }
-    }
+    let kept = store.insert(hashed, expected).map_err(|error| translate(url, error))?;
     Ok(kept.0)
 }
 
@@ -146,30 +138,45 @@ fn translate(url: &Url, error: store::Error) -> Failure {
         store::Error::Mismatch { .. } => {
             Failure::Mismatch { url: url.clone(), found: error.to_string() }
         }
-        store::Error::Source(source) => match downcast(source) {
+        store::Error::Source(source) => match source.downcast::<transport::Error>() {
             Ok(error) => Failure::Transport(error),
-            Err(source) => {
-                Failure::Transport(transport::Error::Broken { url: url.clone(), after: 0, source })
-            }
+            Err(other) => Failure::Mismatch { url: url.clone(), found: other.to_string() },
         },
         source => Failure::Store { url: url.clone(), source },
     }
 }
 
-fn downcast(error: io::Error) -> Result<transport::Error, io::Error> {
-    error.downcast::<transport::Error>()
+/// Whether an object that the store already has agrees with the second digest, if there is one.
+pub(super) fn agrees(store: &Store, digest: &Digest, wanted: Wanted) -> bool {
+    let Ok(object) = store.open_object(digest) else { return false };
+    let mut hashed = Hashed { inner: object, sha512: Some(Sha512::new()), wanted };
+    wanted.sha512.is_none() || io::copy(&mut hashed, &mut io::sink()).is_ok()
 }
 
-/// Computes the second digest on the way.
+/// Computes the second digest on the way, and fails at the end if it differs.
 struct Hashed<R> {
     inner: R,
-    sha512: Sha512,
+    sha512: Option<Sha512>,
+    wanted: Wanted,
 }
+
+/// What [`Hashed`] reports.
+#[derive(Debug, thiserror::Error)]
+#[error("its SHA-512 differs from the signed one")]
+struct OtherDigest;
 
 impl<R: Read> Read for Hashed<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        self.sha512.update(&buffer[..count]);
+        let Some(expected) = self.wanted.sha512 else { return Ok(count) };
+        if let Some(hasher) = self.sha512.as_mut().filter(|_| count > 0) {
+            hasher.update(&buffer[..count]);
+        } else if !buffer.is_empty() {
+            let found = self.sha512.take().map(Sha512::finalize);
+            if found.is_some_and(|found| found.as_slice() != expected) {
+                return Err(io::Error::other(OtherDigest));
+            }
+        }
         Ok(count)
     }
 }

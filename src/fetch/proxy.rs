@@ -5,7 +5,8 @@
 //! The customs are those of curl(1): the scheme's own variable wins over `all_proxy`, and
 //! `no_proxy` is a list of hosts, domains and `*`.
 
-use ureq::Proxy;
+use ureq::http::Uri;
+use ureq::{Proxy, ProxyProtocol};
 
 use super::transport::Error;
 use super::url::{Scheme, Url};
@@ -28,11 +29,22 @@ impl Proxies {
     pub(super) fn for_url(&self, url: &Url) -> Result<Option<Proxy>, Error> {
         match self.address_for(url) {
             None => Ok(None),
-            Some(address) => {
-                let failed = |_| Error::Proxy(without_credentials(address));
-                Proxy::new(address).map(Some).map_err(failed)
-            }
+            // A kind of proxy that is not understood must not mean going past it.
+            Some(address) => match Proxy::new(address) {
+                Ok(proxy) if is_http(&proxy) => Ok(Some(proxy)),
+                _ => Err(Error::Proxy(without_credentials(address))),
+            },
         }
+    }
+
+    /// The proxy that forwards plain HTTP, unless it only makes tunnels (SOCKS, or over TLS).
+    pub(super) fn forwarder(&self) -> Option<Uri> {
+        let given = |value: &&String| !value.trim().is_empty();
+        let address = self.http.as_ref().filter(given).or(self.all.as_ref().filter(given))?;
+        let proxy = Proxy::new(address.trim()).ok()?;
+        let plain = proxy.protocol() == ProxyProtocol::Http;
+        let text = format!("http://{}:{}/", proxy.host(), proxy.port());
+        plain.then(|| text.parse().ok()).flatten()
     }
 
     fn address_for(&self, url: &Url) -> Option<&str> {
@@ -60,6 +72,17 @@ impl Proxies {
             (name == "*" || host == name || below) && port_fits
         })
     }
+}
+
+fn is_http(proxy: &Proxy) -> bool {
+    matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https)
+}
+
+/// What a proxy wants in `Proxy-Authorization`, if its address names a user.
+pub(super) fn credentials(proxy: &Proxy) -> Option<String> {
+    let user = proxy.username()?;
+    let plain = format!("{user}:{}", proxy.password().unwrap_or_default());
+    Some(format!("Basic {}", base64(plain.as_bytes())))
 }
 
 fn without_credentials(address: &str) -> String {
@@ -125,6 +148,9 @@ mod tests {
         for (url, expected) in cases {
             assert_eq!(proxies.address_for(&url.parse().unwrap()), expected, "{url}");
         }
+        let socks = Proxies { all: Some("socks5://u:secret@s:1".into()), ..Proxies::default() };
+        let error = socks.for_url(&"http://a/".parse().unwrap()).unwrap_err().to_string();
+        assert_eq!(error, "the proxy address \"s:1\" cannot be used");
         assert!(
             Proxies { http: Some(" ".into()), ..Proxies::default() }
                 .for_url(&"http://a/".parse().unwrap())

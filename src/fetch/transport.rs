@@ -14,6 +14,7 @@ use ureq::http::{HeaderMap, Response, header};
 use ureq::{Agent, Body};
 
 use super::download::Download;
+use super::forward;
 use super::proxy::Proxies;
 use super::url::{self, Scheme, Url};
 
@@ -219,6 +220,8 @@ pub(super) struct Answer {
 #[derive(Debug)]
 pub(super) struct Transport {
     agent: Agent,
+    /// For plain HTTP through a proxy.
+    forwarding: Option<Agent>,
     network: Network,
 }
 
@@ -245,7 +248,9 @@ impl Transport {
                     .build(),
             )
             .build();
-        Self { agent: config.new_agent(), network: network.clone() }
+        let forwarder = network.proxies.forwarder();
+        let forwarding = forwarder.map(|proxy| forward::agent(config.clone(), proxy));
+        Self { agent: config.new_agent(), forwarding, network: network.clone() }
     }
 
     pub(super) const fn patience(&self) -> &Patience {
@@ -295,7 +300,17 @@ impl Transport {
         resume: Option<&Resume>,
     ) -> Result<Response<Body>, Error> {
         let proxy = self.network.proxies.for_url(url)?;
-        let mut call = self.agent.get(url.to_string()).config().proxy(proxy).build();
+        let forwarded = proxy.as_ref().filter(|_| url.scheme() == Scheme::Http);
+        let mut call = match forwarded.zip(self.forwarding.as_ref()) {
+            Some((proxy, agent)) => {
+                let call = agent.get(url.to_string());
+                match super::proxy::credentials(proxy) {
+                    Some(credentials) => call.header(header::PROXY_AUTHORIZATION, credentials),
+                    None => call,
+                }
+            }
+            None => self.agent.get(url.to_string()).config().proxy(proxy).build(),
+        };
         if fresh {
             call = call.header(header::CACHE_CONTROL, "no-cache");
         }
@@ -320,6 +335,9 @@ impl Transport {
         };
         let mut next =
             from.resolve(&target).map_err(|_| refuse("which is no address to follow"))?;
+        if target.is_empty() {
+            return Err(refuse("which is no address to follow"));
+        }
         if next.scheme() == Scheme::File {
             return Err(refuse("which is not an address of the network"));
         }

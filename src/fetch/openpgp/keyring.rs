@@ -49,7 +49,7 @@ impl fmt::Display for Fingerprint {
 
 /// Certificates by the fingerprint of their primary key.
 #[derive(Debug, Clone, Default)]
-pub struct Keyring {
+pub(in crate::fetch) struct Keyring {
     certificates: BTreeMap<Fingerprint, SignedPublicKey>,
 }
 
@@ -60,7 +60,7 @@ impl Keyring {
     /// # Errors
     /// [`Error::BrokenKeys`] if the file holds no certificate that can be read. Certificates that
     /// are merely unsupported are passed over: a host's keyring may hold anything.
-    pub fn add(&mut self, bytes: &[u8]) -> Result<Vec<Fingerprint>, Error> {
+    pub(in crate::fetch) fn add(&mut self, bytes: &[u8]) -> Result<Vec<Fingerprint>, Error> {
         let mut added = Vec::new();
         let mut failure = None;
         for block in blocks(bytes)? {
@@ -81,13 +81,13 @@ impl Keyring {
     }
 
     /// Returns those certificates whose fingerprints are in `pins`.
-    pub fn pinned(&self, pins: &BTreeSet<Fingerprint>) -> Self {
+    pub(in crate::fetch) fn pinned(&self, pins: &BTreeSet<Fingerprint>) -> Self {
         let kept = self.certificates.iter().filter(|(fingerprint, _)| pins.contains(*fingerprint));
         Self { certificates: kept.map(|(f, c)| (f.clone(), c.clone())).collect() }
     }
 
     /// Whether there is no certificate.
-    pub fn is_empty(&self) -> bool {
+    pub(in crate::fetch) fn is_empty(&self) -> bool {
         self.certificates.is_empty()
     }
 

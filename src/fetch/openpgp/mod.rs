@@ -16,13 +16,14 @@ use pgp::packet::{Packet, PacketParser, Signature, SignatureType};
 
 use crate::epoch::Epoch;
 
-pub use keyring::{Fingerprint, Keyring};
+pub use keyring::Fingerprint;
+pub(in crate::fetch) use keyring::Keyring;
 pub(in crate::fetch) use policy::MAX_FUTURE_SECONDS;
 use policy::Verdict;
 
 /// How the signature travels, which decides the classes that are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framing {
+pub(in crate::fetch) enum Framing {
     /// Inside a clear-signed message: text signatures only.
     Cleartext,
     /// In a file of its own: binary or text signatures.
@@ -31,7 +32,7 @@ pub enum Framing {
 
 /// Who signed, when at least one signature is good.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signers {
+pub(in crate::fetch) struct Signers {
     /// Primary fingerprints whose signatures are good, sorted.
     pub fingerprints: Vec<Fingerprint>,
     /// The earliest moment at which one of the signing keys expires.
@@ -65,7 +66,7 @@ pub enum Error {
 ///
 /// # Errors
 /// Any other packet is refused, as is a stream that ends within one.
-pub fn read_signatures(bytes: &[u8]) -> Result<Vec<Signature>, Error> {
+pub(in crate::fetch) fn read_signatures(bytes: &[u8]) -> Result<Vec<Signature>, Error> {
     let mut signatures = Vec::new();
     for packet in PacketParser::new(bytes) {
         match packet {
@@ -84,7 +85,7 @@ pub fn read_signatures(bytes: &[u8]) -> Result<Vec<Signature>, Error> {
 ///
 /// # Errors
 /// See [`Error`]: nobody trusted signed, or a trusted signature is false.
-pub fn verify(
+pub(in crate::fetch) fn verify(
     content: &[u8],
     signatures: &[Signature],
     framing: Framing,
