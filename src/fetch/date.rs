@@ -41,7 +41,9 @@ fn number(digits: &str, length: std::ops::RangeInclusive<usize>) -> Option<u64> 
 
 /// Days from 1970-01-01 to the given day; the month counts from zero.
 fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
-    let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     let lengths = [31, if leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     let month = usize::try_from(month).ok()?;
     if year < 1970 || day == 0 || day > *lengths.get(month)? {

@@ -62,15 +62,16 @@ impl Reader<'_> {
                 }
             }
         }
-        if rolled_back && self.judge.context.lock.is_none() {
-            if let Some(kept) = self.kept()? {
-                let text = format!(
-                    "{}: the mirrors serve an older state than the cache has; the cache is used",
-                    self.source.name()
-                );
-                (self.judge.context.listener)(Event::warning(text));
-                return Ok(kept);
-            }
+        if rolled_back
+            && self.judge.context.lock.is_none()
+            && let Some(kept) = self.kept()?
+        {
+            let text = format!(
+                "{}: the mirrors serve an older state than the cache has; the cache is used",
+                self.source.name()
+            );
+            (self.judge.context.listener)(Event::warning(text));
+            return Ok(kept);
         }
         Err(Error::Unavailable { source_name: self.source.name(), attempts: Attempts(attempts) })
     }

@@ -304,7 +304,7 @@ pub enum Error {
         /// What.
         what: String,
         /// Why.
-        source: store::Error,
+        source: Box<store::Error>,
     },
 }
 

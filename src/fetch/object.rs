@@ -42,7 +42,7 @@ pub enum Failure {
         /// What was to be kept.
         url: Url,
         /// The cause.
-        source: store::Error,
+        source: Box<store::Error>,
     },
 }
 
@@ -142,7 +142,7 @@ fn translate(url: &Url, error: store::Error) -> Failure {
             Ok(error) => Failure::Transport(error),
             Err(other) => Failure::Mismatch { url: url.clone(), found: other.to_string() },
         },
-        source => Failure::Store { url: url.clone(), source },
+        source => Failure::Store { url: url.clone(), source: Box::new(source) },
     }
 }
 

@@ -276,7 +276,7 @@ impl Transport {
             let response = self.exchange(&url, request.fresh, resume)?;
             match response.status().as_u16() {
                 301 | 302 | 303 | 307 | 308 => {
-                    url = self.next_hop(&request.url, &url, &response)?
+                    url = self.next_hop(&request.url, &url, &response)?;
                 }
                 200 if resume.is_none() => return answer(&url, response, request.size),
                 // The server answers with the whole of something else (RFC 9110, section 13.1.5).
@@ -368,10 +368,10 @@ fn answer(url: &Url, response: Response<Body>, size: Option<u64>) -> Result<Answ
     let headers = response.headers();
     refuse_encoded(url, headers)?;
     let length = content_length(url, headers)?;
-    if let (Some(expected), Some(found)) = (size, length) {
-        if expected != found {
-            return Err(Error::Length { url: url.clone(), expected, found });
-        }
+    if let (Some(expected), Some(found)) = (size, length)
+        && expected != found
+    {
+        return Err(Error::Length { url: url.clone(), expected, found });
     }
     let etag = strong_etag(headers);
     let body = Box::new(response.into_body().into_reader());

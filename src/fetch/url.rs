@@ -8,10 +8,16 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// A URL that can be fetched.
+///
+/// Cheap to clone, and small, because every error carries one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Url {
+pub struct Url(Arc<Parts>);
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Parts {
     scheme: Scheme,
     credentials: Option<String>,
     host: String,
@@ -57,44 +63,44 @@ pub enum Error {
 
 impl Url {
     /// Its scheme.
-    pub const fn scheme(&self) -> Scheme {
-        self.scheme
+    pub fn scheme(&self) -> Scheme {
+        self.0.scheme
     }
 
     /// The host's name or address, without brackets; empty for files.
     pub fn host(&self) -> &str {
-        self.host.trim_start_matches('[').trim_end_matches(']')
+        self.0.host.trim_start_matches('[').trim_end_matches(']')
     }
 
     /// The port, given or usual.
     pub fn port(&self) -> u16 {
-        self.port.unwrap_or(if self.scheme == Scheme::Https { 443 } else { 80 })
+        self.0.port.unwrap_or(if self.0.scheme == Scheme::Https { 443 } else { 80 })
     }
 
     /// The path with its leading slash.
     pub fn path(&self) -> &str {
-        &self.path
+        &self.0.path
     }
 
     /// `user:password`, percent-encoded as written.
     pub(super) fn credentials(&self) -> Option<&str> {
-        self.credentials.as_deref()
+        self.0.credentials.as_deref()
     }
 
     /// Whether `other` is the same server, so that credentials may go there.
     pub(super) fn same_server(&self, other: &Self) -> bool {
-        (self.scheme, self.host(), self.port()) == (other.scheme, other.host(), other.port())
+        (self.0.scheme, self.host(), self.port()) == (other.0.scheme, other.host(), other.port())
     }
 
     /// This address with the credentials of `other`.
     pub(super) fn with_credentials_of(self, other: &Self) -> Self {
-        Self { credentials: other.credentials.clone(), ..self }
+        Self(Arc::new(Parts { credentials: other.0.credentials.clone(), ..(*self.0).clone() }))
     }
 
     /// The address below this one; `below` is relative and checked by whoever calls.
     pub fn join(&self, below: &str) -> Self {
-        let path = format!("{}/{}", self.path.trim_end_matches('/'), below);
-        Self { path, ..self.clone() }
+        let path = format!("{}/{}", self.0.path.trim_end_matches('/'), below);
+        Self(Arc::new(Parts { path, ..(*self.0).clone() }))
     }
 
     /// What a `Location` header means as seen from here (RFC 3986, section 5; no `..` needed).
@@ -102,30 +108,30 @@ impl Url {
     /// # Errors
     /// The target is malformed or not of a scheme that can be fetched.
     pub(super) fn resolve(&self, location: &str) -> Result<Self, Error> {
-        let bare = || Self { credentials: None, ..self.clone() };
+        let here = |path| Self(Arc::new(Parts { path, credentials: None, ..(*self.0).clone() }));
         if let Some(rest) = location.strip_prefix("//") {
-            return format!("{}://{rest}", self.scheme.name()).parse();
+            return format!("{}://{rest}", self.0.scheme.name()).parse();
         }
         if location.starts_with('/') {
             check_characters(location)?;
-            return Ok(Self { path: location.to_owned(), ..bare() });
+            return Ok(here(location.to_owned()));
         }
         let before_path = location.split(['/', '?']).next().unwrap_or_default();
         if before_path.contains(':') {
             return location.parse();
         }
         check_characters(location)?;
-        let folder = self.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        Ok(Self { path: format!("{folder}/{location}"), ..bare() })
+        let folder = self.0.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        Ok(here(format!("{folder}/{location}")))
     }
 
     /// The file that a `file` URL names.
     pub(super) fn file_path(&self) -> Option<PathBuf> {
-        if self.scheme != Scheme::File {
+        if self.0.scheme != Scheme::File {
             return None;
         }
-        let mut bytes = Vec::with_capacity(self.path.len());
-        let mut rest = self.path.bytes();
+        let mut bytes = Vec::with_capacity(self.0.path.len());
+        let mut rest = self.0.path.bytes();
         while let Some(byte) = rest.next() {
             bytes.push(match byte {
                 b'%' => hex(rest.next()?)? << 4 | hex(rest.next()?)?,
@@ -213,7 +219,7 @@ impl FromStr for Url {
         };
         let (host, port) = host_and_port(host_port).ok_or_else(|| Error::Host(shown()))?;
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        Ok(Self { scheme, credentials, host, port, path })
+        Ok(Self(Arc::new(Parts { scheme, credentials, host, port, path })))
     }
 }
 
@@ -222,8 +228,8 @@ fn file_url(rest: &str) -> Option<Url> {
     let path = rest.strip_prefix("//localhost").or_else(|| rest.strip_prefix("//")).unwrap_or(rest);
     let proper = path.starts_with('/') && !path.bytes().any(|byte| byte.is_ascii_control());
     let path = path.to_owned();
-    let url =
-        Url { scheme: Scheme::File, credentials: None, host: String::new(), port: None, path };
+    let (scheme, host) = (Scheme::File, String::new());
+    let url = Url(Arc::new(Parts { scheme, credentials: None, host, port: None, path }));
     (proper && url.file_path().is_some()).then_some(url)
 }
 
@@ -255,11 +261,11 @@ fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {
 impl fmt::Display for Url {
     /// Without credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme.name(), self.host)?;
-        if let Some(port) = self.port {
+        write!(f, "{}://{}", self.0.scheme.name(), self.0.host)?;
+        if let Some(port) = self.0.port {
             write!(f, ":{port}")?;
         }
-        f.write_str(&self.path)
+        f.write_str(&self.0.path)
     }
 }
 

@@ -264,7 +264,9 @@ fn append(
 /// `Wed, 01 Jan 2020 00:00:00 UTC`.
 pub fn rfc_2822(second: u32) -> String {
     let (days, rest) = (u64::from(second) / 86_400, second % 86_400);
-    let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     let (mut year, mut day) = (1970, days);
     while day >= if leap(year) { 366 } else { 365 } {
         day -= if leap(year) { 366 } else { 365 };
