@@ -43,11 +43,13 @@ endif
 CHRONIC := $(if $(OSBUILDER_USE_CHRONIC),chronic)
 
 # The compiler's output and the markers belong to whoever called sudo, not to root.
+GIVE_TO_CALLER := :
 ifneq ($(SUDO_UID),)
 ifeq ($(shell id -u),0)
 CALLER_HOME := $(shell getent passwd $(SUDO_UID) | cut -d: -f6)
 AS_CALLER := setpriv --reuid=$(SUDO_UID) --regid=$(SUDO_GID) --init-groups \
 	env HOME="$(CALLER_HOME)" PATH="$(CALLER_HOME)/.cargo/bin:$(PATH)"
+GIVE_TO_CALLER := chown $(SUDO_UID):$(SUDO_GID)
 endif
 endif
 
@@ -99,7 +101,7 @@ initrd-%: $(IMAGES_BUILD_DEST)/kata-containers-initrd-%.img
 $(ROOTFS_BUILD_DEST)/.%$(ROOTFS_MARKER_SUFFIX): $(ROOTFS_STAMP) $(AGENT_FILES) | $(BUILD_PROGRAM)
 	$(CHRONIC) rootfs-builder/rootfs.sh -o $(VERSION_COMMIT) $(if $(filter yes,$(PRUNE)),-d) \
 		-r $(ROOTFS_BUILD_DEST)/$*_rootfs $*
-	$(AS_CALLER) touch $@
+	@touch $@ && $(GIVE_TO_CALLER) $@
 
 $(TARGET_IMAGE): $(TARGET_ROOTFS_MARKER) $(IMAGE_STAMP) | $(BUILD_PROGRAM)
 	$(CHRONIC) image-builder/image_builder.sh -o $@ $(TARGET_ROOTFS)
@@ -119,8 +121,8 @@ $(IMAGES_BUILD_DEST)/kata-containers-initrd-%.img: $(ROOTFS_BUILD_DEST)/.%$(ROOT
 
 # Rewrites a list of settings only when one of them has changed.
 define note-settings
-@{ $(foreach name,$(1),printf '%s=%s\n' $(name) "$$$(name)";) } | $(AS_CALLER) sh -c \
-	'cat > "$$0.new" && { cmp -s "$$0.new" "$$0" && rm "$$0.new" || mv "$$0.new" "$$0"; }' $@
+@{ $(foreach name,$(1),printf '%s=%s\n' $(name) "$$$(name)";) } > $@.new
+@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@ && $(GIVE_TO_CALLER) $@; fi
 endef
 
 export $(ROOTFS_SETTINGS) $(IMAGE_SETTINGS)
