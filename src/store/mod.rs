@@ -17,10 +17,14 @@
 //!
 //! Nothing here knows what time it is: ages are compared with moments that the caller gives.
 
+mod check;
+mod collect;
 pub mod directory;
 mod error;
 mod folder;
 mod object;
+#[cfg(test)]
+mod ordinary_user;
 mod output;
 mod pack;
 mod reader;
@@ -39,6 +43,8 @@ use fs_err::File;
 use rustix::fs::{FlockOperation, Mode, StatVfsMountFlags};
 use rustix::io::Errno;
 
+pub use check::Checked;
+pub use collect::{Collected, Keep, collect};
 pub use error::Error;
 pub use object::Object;
 pub use output::{Output, OutputDirectory};
@@ -258,7 +264,7 @@ fn own_folder(parent: &Folder, name: &str) -> Result<Folder, Error> {
 /// Takes the shared lock that keeps everything in place while the store is open.
 fn lease(root: &Folder, is_writable: bool) -> Result<File, Error> {
     let file = lock_file(root, is_writable)?;
-    rustix::fs::flock(&file, FlockOperation::LockShared)
+    rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockShared))
         .map_err(Error::disk("lock", root.path_of("lock")))?;
     Ok(file)
 }
@@ -303,4 +309,182 @@ fn is_known_layout(root: &Folder) -> Result<bool, Error> {
     file.take(80).read_to_end(&mut found).map_err(Error::disk("read", &path))?;
     let found = String::from_utf8_lossy(&found).into_owned();
     if found == LAYOUT { Ok(true) } else { Err(Error::Layout { path, found }) }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "several builds means several processes")]
+mod tests {
+    use std::process::{Child, Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    use super::ordinary_user::as_ordinary_user;
+    use super::*;
+
+    fn set_mode(path: &Path, mode: u32) {
+        use std::os::unix::fs::PermissionsExt;
+        fs_err::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn f9_a_link_planted_in_the_cache_is_refused() {
+        for name in ["objects", "packs", "records", "temporary", "damaged", "lock", "layout"] {
+            let root = tempfile::tempdir().unwrap();
+            let elsewhere = tempfile::tempdir().unwrap();
+            drop(Store::open(root.path()).unwrap());
+            let path = root.path().join(name);
+            let moved = elsewhere.path().join(name);
+            fs_err::rename(&path, &moved).unwrap();
+            std::os::unix::fs::symlink(&moved, &path).unwrap();
+            let refused = Store::open(root.path()).unwrap_err();
+            assert!(matches!(refused, Error::Planted { .. }), "{name}: {refused}");
+            fs_err::remove_file(&path).unwrap();
+            fs_err::rename(&moved, &path).unwrap();
+            Store::open(root.path()).unwrap();
+        }
+    }
+
+    #[test]
+    fn f9_a_link_planted_as_an_object_is_not_read() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path()).unwrap();
+        let digest = Digest::of(b"abc");
+        let secret = root.path().join("secret");
+        fs_err::write(&secret, "abc").unwrap();
+        std::os::unix::fs::symlink(&secret, store.object_path(&digest)).unwrap();
+        assert!(matches!(store.object(&digest).unwrap_err(), Error::Planted { .. }));
+        store.insert(&b"abc"[..], None).unwrap();
+        assert!(store.object(&digest).unwrap().is_some());
+        assert!(!store.object_path(&digest).is_symlink());
+    }
+
+    #[test]
+    fn f9_a_cache_into_which_others_may_write_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        drop(Store::open(root.path()).unwrap());
+        for mode in [0o702, 0o720, 0o777] {
+            set_mode(root.path(), mode);
+            assert!(matches!(Store::open(root.path()).unwrap_err(), Error::OpenCache { .. }));
+        }
+        set_mode(root.path(), 0o755);
+        drop(Store::open(root.path()).unwrap());
+        set_mode(&root.path().join("records"), 0o777);
+        assert!(matches!(Store::open(root.path()).unwrap_err(), Error::OpenCache { .. }));
+    }
+
+    #[test]
+    fn f9_a_cache_of_another_user_is_refused_and_that_of_root_is_not() {
+        if !rustix::process::geteuid().is_root() {
+            return; // there is no other user to be
+        }
+        as_ordinary_user(|theirs| drop(Store::open(theirs).unwrap()));
+        let root = tempfile::tempdir().unwrap();
+        drop(Store::open(root.path()).unwrap());
+        std::os::unix::fs::chown(root.path(), Some(4321), None).unwrap();
+        assert!(matches!(Store::open(root.path()).unwrap_err(), Error::ForeignCache { .. }));
+    }
+
+    #[test]
+    fn f9_a_cache_that_cannot_be_written_is_read() {
+        as_ordinary_user(|root| {
+            let store = Store::open(root).unwrap();
+            let (digest, _) = store.insert(&b"abc"[..], None).unwrap();
+            store.put_record("tree", &digest, b"text").unwrap();
+            drop(store);
+            set_mode(root, 0o500);
+            let store = Store::open(root).unwrap();
+            assert!(store.object(&digest).unwrap().is_some());
+            assert_eq!(store.record("tree", &digest).unwrap().unwrap(), b"text");
+            assert!(matches!(store.insert(&b""[..], None).unwrap_err(), Error::ReadOnly { .. }));
+            set_mode(root, 0o700);
+        });
+    }
+
+    #[test]
+    fn a_folder_of_another_layout_is_refused_and_left_alone() {
+        let root = tempfile::tempdir().unwrap();
+        fs_err::write(root.path().join("thesis.tex"), "").unwrap();
+        assert!(matches!(Store::open(root.path()).unwrap_err(), Error::Layout { .. }));
+        fs_err::write(root.path().join("layout"), "osbuilder-store 99\n").unwrap();
+        let refused = Store::open(root.path()).unwrap_err();
+        assert!(matches!(refused, Error::Layout { found, .. } if found.contains("99")));
+    }
+
+    /// One build, over and over, until it is killed: the process that the test below starts.
+    /// Run by hand it does nothing, as its folder holds no cache.
+    #[test]
+    #[ignore = "a part of f8_builds_that_are_killed_share_a_cache_with_each_other"]
+    fn f8_one_build() {
+        let root = Path::new("f8-cache");
+        let end = Instant::now() + Duration::from_secs(20);
+        while root.is_dir() && Instant::now() < end {
+            let store = Store::open(root).unwrap();
+            for number in 0..20_u32 {
+                let bytes = number.to_le_bytes().repeat(10_000);
+                let (digest, size) = store.insert(bytes.as_slice(), None).unwrap();
+                store.insert(bytes.as_slice(), Some((digest, size))).unwrap();
+                assert!(store.object(&digest).unwrap().is_some());
+            }
+            let key = Digest::of(b"pack");
+            if !store.load_pack(&key).unwrap() {
+                let pack = store.new_pack().unwrap();
+                for number in 0..100_u32 {
+                    pack.add_bytes(&number.to_le_bytes()).unwrap();
+                }
+                pack.finish(&key).unwrap();
+                store.put_record("tree", &key, b"text").unwrap();
+            }
+            let mut bytes = Vec::new();
+            let digest = Digest::of(&7_u32.to_le_bytes());
+            Contents::open(&store, &digest).unwrap().read_to_end(&mut bytes).unwrap();
+            assert_eq!(bytes, 7_u32.to_le_bytes());
+            let record = store.record("tree", &key).unwrap();
+            assert!(record.is_none_or(|text| text == b"text"));
+        }
+    }
+
+    fn start_build(folder: &Path) -> Child {
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "store::tests::f8_one_build"])
+            .current_dir(folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap()
+    }
+
+    #[test]
+    fn f8_builds_that_are_killed_share_a_cache_with_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("f8-cache");
+        fs_err::create_dir(&root).unwrap();
+        let mut builds: Vec<_> = (0..3).map(|_| start_build(folder.path())).collect();
+        let everything = Keep { used_since: None, at_most: Some(0) };
+        let end = Instant::now() + Duration::from_secs(3);
+        for round in 0_u64.. {
+            std::thread::sleep(Duration::from_millis(round * 7 % 90));
+            let number = usize::try_from(round).unwrap() % builds.len();
+            let build = &mut builds[number];
+            assert!(build.try_wait().unwrap().is_none(), "a build failed by itself");
+            build.kill().unwrap();
+            build.wait().unwrap();
+            match collect(&root, &everything) {
+                Ok(_) | Err(Error::Busy { .. } | Error::Layout { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+            if Instant::now() > end {
+                break;
+            }
+            builds[number] = start_build(folder.path());
+        }
+        for build in &mut builds {
+            // The one that was killed last is gone already.
+            drop(build.kill());
+            build.wait().unwrap();
+        }
+        let store = Store::open(&root).unwrap();
+        assert_eq!(store.check().unwrap().damaged, [std::path::PathBuf::new(); 0]);
+        assert!(store.shared.temporary.names().unwrap().is_empty());
+        drop(store);
+        collect(&root, &everything).unwrap();
+    }
 }

@@ -68,6 +68,7 @@ impl Store {
         let Some(slice) = self.object_slice(digest)? else { return Ok(None) };
         let path = self.object_path(digest);
         let file = Arc::clone(&slice.file);
+        super::note_use(&file);
         let read = slice.open(digest).and_then(|mut reader| drain(&mut reader));
         match read {
             Ok(()) => file.try_clone().map(Some).map_err(Error::disk("open", path)),
@@ -87,6 +88,7 @@ impl Store {
     pub fn open_object(&self, digest: &Digest) -> io::Result<Object> {
         let slice = self.object_slice(digest).map_err(io::Error::other)?;
         let slice = slice.ok_or_else(|| super::unknown(digest))?;
+        super::note_use(&slice.file);
         let size = slice.size;
         let opened = slice.open(digest);
         if opened.as_ref().is_err_and(is_damage) {
@@ -104,7 +106,6 @@ impl Store {
         let Some((file, stat)) = self.shared.objects.file_if_there(digest.to_string())? else {
             return Ok(None);
         };
-        super::note_use(&file);
         let size = u64::try_from(stat.st_size).unwrap_or_default();
         Ok(Some(Slice { file: Arc::new(file), offset: 0, size }))
     }

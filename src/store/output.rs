@@ -206,3 +206,217 @@ fn holds_a_summary(folder: &Folder) -> bool {
     let path = TreePath::parse(SUMMARY).expect("a clean path");
     folder.descend(&path).and_then(|folder| folder.file("osbuilder.yaml")).is_ok()
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a small disk needs a process of its own")]
+mod tests {
+    use std::io::Write;
+    use std::num::NonZeroUsize;
+    use std::process::Command;
+
+    use super::*;
+    use crate::store::directory::{self, Holding, Options};
+    use crate::tree::{Content, Inode, Kind, Meta, NoContents, Tree};
+
+    fn names(folder: &Path) -> Vec<OsString> {
+        Folder::open(folder).unwrap().names().unwrap()
+    }
+
+    fn tree(text: &str) -> Tree {
+        let kind = Kind::Regular(Content::Inline(text.as_bytes().into()));
+        let mut tree = Tree::default();
+        tree.insert(&TreePath::parse("file").unwrap(), Inode { meta: Meta::root(0o644), kind })
+            .unwrap();
+        tree
+    }
+
+    fn lay_out(output: &OutputDirectory, text: &str) {
+        let options = Options { threads: NonZeroUsize::MIN, holding: Holding::Tame };
+        directory::write(&tree(text), &NoContents, &output.path(), options).unwrap();
+    }
+
+    #[test]
+    fn f1_an_output_is_the_old_one_until_it_is_the_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("image");
+        for old in ["", "old"] {
+            let output = Output::create(&path).unwrap();
+            output.file().write_all(b"half").unwrap();
+            drop(output);
+            assert_eq!(fs_err::read(&path).unwrap_or_default(), old.as_bytes());
+            let output = Output::create(&path).unwrap();
+            output.file().write_all(b"old").unwrap();
+            output.commit().unwrap();
+            assert_eq!(fs_err::read(&path).unwrap(), b"old");
+            assert_eq!(names(folder.path()), ["image"]);
+        }
+    }
+
+    #[test]
+    fn f1_what_a_killed_build_left_is_removed_by_the_next_and_what_a_living_one_has_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("image");
+        let dead = ".image.osbuilder-0123456789abcdef";
+        let not_ours = [".image.osbuilder-backup", ".other.osbuilder-0123456789abcdef"];
+        fs_err::create_dir_all(folder.path().join(dead).join("root/etc")).unwrap();
+        not_ours.iter().for_each(|name| fs_err::write(folder.path().join(name), "").unwrap());
+        let living = OutputDirectory::create(&path).unwrap();
+        Output::create(&path).unwrap();
+        let living_name = living.work.path().file_name().unwrap();
+        let mut expected: Vec<OsString> = not_ours.iter().map(OsString::from).collect();
+        expected.push(living_name.to_owned());
+        expected.sort();
+        assert_eq!(names(folder.path()), expected);
+    }
+
+    #[test]
+    fn only_files_are_replaced_by_files_and_links_are_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("image");
+        fs_err::create_dir(&path).unwrap();
+        assert!(matches!(Output::create(&path).unwrap_err(), Error::WillNotReplace { .. }));
+        fs_err::remove_dir(&path).unwrap();
+        fs_err::write(folder.path().join("target"), "kept").unwrap();
+        std::os::unix::fs::symlink("target", &path).unwrap();
+        Output::create(&path).unwrap().commit().unwrap();
+        assert_eq!(fs_err::read(folder.path().join("target")).unwrap(), b"kept");
+        assert!(!path.is_symlink());
+        for bad in ["/", "..", "/proc/self/fd/0/x"] {
+            Output::create(Path::new(bad)).unwrap_err();
+        }
+        assert!(matches!(
+            Output::create(Path::new("/dev/null")).unwrap_err(),
+            Error::WillNotReplace { .. }
+        ));
+    }
+
+    #[test]
+    fn a_rootfs_replaces_a_rootfs_and_its_listing_in_one_step() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rootfs");
+        for text in ["one", "two", "three"] {
+            let output = OutputDirectory::create(&path).unwrap();
+            lay_out(&output, text);
+            output.commit().unwrap();
+            assert_eq!(names(folder.path()), ["rootfs", "rootfs.osbuilder-owners"]);
+            let (read, _) = directory::read(&path, NonZeroUsize::MIN).unwrap();
+            assert_eq!(read.to_listing(), tree(text).to_listing());
+        }
+        drop(OutputDirectory::create(&path).unwrap());
+        let abandoned = OutputDirectory::create(&path).unwrap();
+        lay_out(&abandoned, "four");
+        drop(abandoned);
+        assert_eq!(names(folder.path()), ["rootfs", "rootfs.osbuilder-owners"]);
+        assert_eq!(fs_err::read(path.join("file")).unwrap(), b"three");
+    }
+
+    #[test]
+    fn f1_between_two_rootfs_directories_each_has_its_own_listing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rootfs");
+        let listed = |name: &str| {
+            let mut tree = tree("same");
+            let root = tree.root();
+            tree.inode_mut(root).meta.gid = u32::try_from(name.len()).unwrap();
+            let options = Options { threads: NonZeroUsize::MIN, holding: Holding::Tame };
+            directory::write(&tree, &NoContents, &folder.path().join(name), options).unwrap();
+        };
+        listed("rootfs");
+        listed("newrootfs");
+        let group = || {
+            let (tree, _) = directory::read(&path, NonZeroUsize::MIN).unwrap();
+            tree.inode(tree.root()).meta.gid
+        };
+        let next = folder.path().join("rootfs.osbuilder-owners.next");
+        fs_err::rename(folder.path().join("newrootfs.osbuilder-owners"), next).unwrap();
+        assert_eq!(group(), 6);
+        fs_err::rename(&path, folder.path().join("old")).unwrap();
+        fs_err::rename(folder.path().join("newrootfs"), &path).unwrap();
+        assert_eq!(group(), 9);
+    }
+
+    #[test]
+    fn a_folder_that_nobody_knows_to_be_a_rootfs_is_never_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("thesis");
+        fs_err::create_dir(&path).unwrap();
+        drop(OutputDirectory::create(&path).unwrap());
+        let early = OutputDirectory::create(&path).unwrap();
+        lay_out(&early, "early");
+        fs_err::write(path.join("chapter"), "1").unwrap();
+        assert!(matches!(early.commit().unwrap_err(), Error::WillNotReplace { .. }));
+        let refused = |path: &Path| OutputDirectory::create(path).unwrap_err().to_string();
+        assert!(refused(&path).contains("neither empty nor a rootfs"));
+        assert_eq!(names(folder.path()), ["thesis"]);
+        fs_err::create_dir_all(path.join(SUMMARY)).unwrap();
+        fs_err::write(path.join(SUMMARY).join("osbuilder.yaml"), "").unwrap();
+        drop(OutputDirectory::create(&path).unwrap());
+        let here = std::env::current_dir().unwrap();
+        assert!(refused(&here).contains("runs in"));
+        std::os::unix::fs::symlink("thesis", folder.path().join("link")).unwrap();
+        assert!(refused(&folder.path().join("link")).contains("not a directory"));
+        assert!(refused(Path::new("/")).contains("does not end in a name"));
+    }
+
+    #[test]
+    fn f18_abandoning_removes_what_has_a_name_and_is_not_finished() {
+        let folder = tempfile::tempdir().unwrap();
+        let shared = Arc::new(Folder::open(folder.path()).unwrap());
+        let name = OsString::from("unfinished");
+        drop(shared.create_folder(&name, 0o700).unwrap());
+        let registration = Registration::new(&shared, &name);
+        drop(registration);
+        assert_eq!(names(folder.path()), [""; 0]);
+    }
+
+    /// Fills the small disk that the test below mounts. Run by hand it does nothing.
+    #[test]
+    #[ignore = "a part of f3_a_full_disk_leaves_the_old_output"]
+    fn f3_on_a_small_disk() {
+        if !Path::new("f3-small-disk").exists() {
+            return;
+        }
+        let path = Path::new("image");
+        let mut full = 0;
+        for step in 1..=40_usize {
+            let output = Output::create(path).unwrap();
+            let bytes = vec![1; step << 16];
+            let written = output.file().write_all(&bytes).map_err(|error| error.kind());
+            match written {
+                Ok(()) => output.commit().unwrap(),
+                Err(kind) => {
+                    assert_eq!(kind, io::ErrorKind::StorageFull);
+                    full += 1;
+                }
+            }
+            let length = fs_err::metadata(path).unwrap().len();
+            assert_eq!(length % (1 << 16), 0);
+            assert_eq!(names(Path::new(".")), ["f3-small-disk", "image"]);
+        }
+        assert!(full > 10);
+    }
+
+    #[test]
+    fn f3_a_full_disk_leaves_the_old_output() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = "mount -t tmpfs -o size=1m small \"$0\" && cd \"$0\" && : > f3-small-disk && exec \"$@\"";
+        let answer = Command::new("unshare")
+            .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
+            .arg(folder.path())
+            .arg(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "store::output::tests::f3_on_a_small_disk"])
+            .output();
+        let Ok(answer) = answer else { return skip("unshare is not there") };
+        let text = String::from_utf8_lossy(&answer.stdout).into_owned();
+        let problem = String::from_utf8_lossy(&answer.stderr).into_owned();
+        if problem.contains("unshare failed") || problem.contains("mount:") {
+            return skip(&problem);
+        }
+        assert!(text.contains("1 passed"), "{text}{problem}");
+    }
+
+    #[expect(clippy::print_stderr, reason = "a test that cannot be run here has to say so")]
+    fn skip(reason: &str) {
+        eprintln!("SKIPPED: {reason}");
+    }
+}

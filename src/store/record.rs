@@ -46,8 +46,11 @@ impl Store {
         }
         let folder = self.shared.records.folder(kind)?;
         let record = read(&folder, kind, key)?;
-        if record.is_none() && folder.stat(key.to_string())?.is_some() {
-            self.put_aside(&folder, &key.to_string())?;
+        let name = key.to_string();
+        if record.is_some() {
+            folder.file_if_there(&name)?.iter().for_each(|(file, _)| super::note_use(file));
+        } else if folder.stat(&name)?.is_some() {
+            self.put_aside(&folder, &name)?;
         }
         Ok(record)
     }
@@ -56,7 +59,6 @@ impl Store {
 /// Reads a record; `None` when it is absent or damaged.
 pub(super) fn read(folder: &Folder, kind: &str, key: &Digest) -> Result<Option<Vec<u8>>, Error> {
     let Some((mut file, _)) = folder.file_if_there(key.to_string())? else { return Ok(None) };
-    super::note_use(&file);
     let mut all = Vec::new();
     file.read_to_end(&mut all).map_err(Error::disk("read", folder.path_of(key.to_string())))?;
     Ok(open(&all, kind, key).map(<[u8]>::to_vec))

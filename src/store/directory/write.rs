@@ -362,3 +362,59 @@ const fn times(meta: &Meta) -> Timestamps {
 fn number(device: Device) -> u64 {
     rustix::fs::makedev(device.major, device.minor)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::tree::{Inode, NoContents};
+
+    /// While a tree is laid out, somebody swaps one of its directories for a link that leads out.
+    #[test]
+    fn c10_a_racer_that_swaps_directories_and_links_leads_nothing_out() {
+        let top = tempfile::tempdir().unwrap();
+        let outside = top.path().join("outside");
+        fs_err::create_dir(&outside).unwrap();
+        let mut tree = Tree::default();
+        let at = |text: &str| TreePath::parse(text).unwrap();
+        for number in 0..60 {
+            let inner = at(&format!("usr/inner/{}", number % 3));
+            tree.make_directories(&inner, &Meta::root(0o755)).unwrap();
+            let kind = Kind::Regular(Content::Inline(b"text".as_slice().into()));
+            let file = inner.join(number.to_string()).unwrap();
+            tree.insert(&file, Inode { meta: Meta::root(0o4755), kind }).unwrap();
+        }
+        let (target, done) = (top.path().join("target"), AtomicBool::new(false));
+        let (mut written, mut swaps) = (0, 0_u32);
+        std::thread::scope(|scope| {
+            let racer = scope.spawn(|| {
+                let (inner, aside) = (target.join("usr/inner"), target.join("usr/aside"));
+                let mut swaps = 0;
+                while !done.load(Ordering::Relaxed) {
+                    if fs_err::rename(&inner, &aside).is_ok() {
+                        drop(std::os::unix::fs::symlink(&outside, &inner));
+                        drop(fs_err::remove_file(&inner));
+                        drop(fs_err::rename(&aside, &inner));
+                        swaps += 1;
+                    }
+                }
+                swaps
+            });
+            let options =
+                Options { threads: NonZeroUsize::new(2).unwrap(), holding: Holding::Tame };
+            let parent = Folder::open(top.path()).unwrap();
+            for _ in 0..150 {
+                written += u32::from(write(&tree, &NoContents, &target, options).is_ok());
+                drop(remove(&parent, OsStr::new("target")));
+            }
+            done.store(true, Ordering::Relaxed);
+            swaps = racer.join().unwrap();
+        });
+        assert!(fs_err::read_dir(&outside).unwrap().next().is_none());
+        assert!(swaps > 0, "the racer never met the writer, {written} trees were written");
+        let options = Options { threads: NonZeroUsize::MIN, holding: Holding::Tame };
+        write(&tree, &NoContents, &top.path().join("good"), options).unwrap();
+    }
+}
