@@ -273,15 +273,19 @@ fn f16_a_pool_out_of_step_names_the_date_and_says_so() {
         let key = Key::default();
         let repository = suite("1", NOW);
         let files = repository.files(&key);
+        let newer = suite("2", NOW + DAY).files(&key);
         let server = Server::start(move |request| match request.path() {
             DEB => broken.clone(),
+            path if path.ends_with("InRelease") && request.repeat > 0 => answer(&newer, request),
             _ => answer(&files, request),
         });
         let world = World::new(&key, &[&server.url()]);
         let lock = lock(&world.indexes().unwrap(), &repository);
         let error = world.packages(&lock).unwrap_err();
         assert!(error.is_out_of_step());
-        assert!(message(&error).contains("as the index of 2023-11-14T22:13:20Z promised"));
+        let both = "as the index of 2023-11-14T22:13:20Z promised it, \
+                    and now there is one of 2023-11-15T22:13:20Z";
+        assert!(message(&error).contains(both), "{error}");
     }
 }
 
@@ -337,4 +341,15 @@ fn a_proxy_gets_the_requests() {
     world.network.patience.connect = Duration::from_secs(2);
     assert!(world.index_text().contains("Version: 1"));
     assert!(proxy.requests()[0].line.starts_with("GET http://mirror.invalid/dists/test/InRelease"));
+}
+
+#[test]
+fn f14_nobody_outside_sends_us_to_this_machine_or_its_link() {
+    let key = Key::default();
+    for target in ["http://169.254.169.254/latest", "http://127.0.0.1:1/", "http://[::1]/x"] {
+        let proxy = Server::start(move |_| Reply::redirect(target));
+        let mut world = World::new(&key, &["http://mirror.invalid"]);
+        world.network.proxies.http = Some(proxy.url());
+        world.refused("which is this machine or its own link");
+    }
 }

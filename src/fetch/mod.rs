@@ -185,6 +185,16 @@ impl fmt::Display for PackageAttempts {
     }
 }
 
+/// The date that a mirror's index bears now, if one answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Today(Option<Epoch>);
+
+impl fmt::Display for Today {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |date| write!(f, ", and now there is one of {date}"))
+    }
+}
+
 fn list<'a>(
     f: &mut fmt::Formatter<'_>,
     attempts: impl Iterator<Item = (&'a Url, String)>,
@@ -240,8 +250,7 @@ pub enum Error {
     },
     /// A package cannot be had.
     #[error(
-        "no mirror has {name} {version} as the index of {locked} promised it ({attempts}); \
-         a newer index may name another version"
+        "no mirror has {name} {version} as the index of {locked} promised it{today} ({attempts})"
     )]
     Package {
         /// Its name.
@@ -250,6 +259,8 @@ pub enum Error {
         version: String,
         /// Date of the snapshot that names it.
         locked: Epoch,
+        /// Date of the mirror's index now.
+        today: Today,
         /// What each mirror said.
         attempts: PackageAttempts,
     },

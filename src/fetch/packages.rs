@@ -8,11 +8,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use super::object::{self, Failure, Wanted};
-use super::release::stays_below;
+use super::release::{self, stays_below};
+use super::snapshot::MAX_RELEASE;
 use super::source::{self, Source};
 use super::transport::Transport;
 use super::url::Url;
-use super::{Context, Error, host};
+use super::{Context, Error, Today, clearsign, host};
+use crate::epoch::Epoch;
 use crate::event::{Event, Stage, Unit};
 use crate::lock::{Lock, LockedPackage};
 use crate::recipe::Recipe;
@@ -165,12 +167,27 @@ impl Work<'_> {
                 Err(failure) => attempts.push((url, failure)),
             }
         }
-        let locked = self.lock.repositories[package.repository].date;
+        let locked = &self.lock.repositories[package.repository];
         Err(Error::Package {
             name: package.name.clone(),
             version: package.version.clone(),
-            locked,
+            locked: locked.date,
+            today: Today(self.date_today(&locked.suite, &place.mirrors)),
             attempts: super::PackageAttempts(attempts),
+        })
+    }
+
+    /// What the first mirror that answers gives as the date of its index. It is for the message
+    /// only, so its signature does not matter.
+    fn date_today(&self, suite: &str, mirrors: &[Url]) -> Option<Epoch> {
+        let name = match suite.strip_prefix("./").unwrap_or(suite) {
+            flat if flat.is_empty() || flat.ends_with('/') => format!("{flat}InRelease"),
+            suite => format!("dists/{suite}/InRelease"),
+        };
+        mirrors.iter().find_map(|mirror| {
+            let url = mirror.join(&name);
+            let bytes = object::text(self.transport, (&url, true), MAX_RELEASE).ok()?;
+            Some(release::parse(&clearsign::message(&bytes).ok()?.text).ok()?.date)
         })
     }
 }

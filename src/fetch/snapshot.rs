@@ -133,7 +133,7 @@ pub enum Refusal {
 }
 
 /// As in apt (`MaxReleaseFileSize`); real ones are below one megabyte.
-const MAX_RELEASE: u64 = 10_000_000;
+pub(super) const MAX_RELEASE: u64 = 10_000_000;
 const MAX_SIGNATURE: u64 = 1_000_000;
 
 impl Snapshot {
