@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::digest::Digest;
 use crate::event::nobody;
+use crate::package::compression::{Compression, tests::compress};
 use crate::package::deb::archive::tests::Deb as Builder;
 use crate::package::deb::database::State;
 use crate::package::tar::tests::{Builder as Tar, chain};
@@ -361,4 +362,98 @@ fn c11_a_broken_last_byte_leaves_no_file_of_the_package() {
     bytes[last] ^= 1;
     assert!(world.lay_out(std::slice::from_ref(&good), &|_| Ok(&bytes[..])).is_ok());
     assert!(kept(&world));
+}
+
+#[test]
+fn tarballs_of_every_compression_become_trees() {
+    let world = World::new();
+    let plain = Tar::default()
+        .directory("./usr")
+        .directory("./usr/bin")
+        .file("./usr/bin/agent", b"agent")
+        .hard_link("./usr/bin/other", "./usr/bin/agent")
+        .symlink("./sbin", "usr/bin")
+        .directory("./usr/bin")
+        .file("./sbin/late", b"late")
+        .finish();
+    for compression in [Compression::None, Compression::Gzip, Compression::Zstd, Compression::Xz] {
+        let packed = compress(compression, &plain);
+        let tree = tarball(&packed[..], &world.store).unwrap();
+        let expected =
+            ["/", "/sbin", "/usr", "/usr/bin", "/usr/bin/agent", "/usr/bin/late", "/usr/bin/other"];
+        assert_eq!(paths(&tree), expected);
+        assert_eq!(world.text(&tree, "usr/bin/other"), "agent");
+        for end in [0, packed.len() / 2, packed.len() - 513 % packed.len()] {
+            assert!(tarball(&packed[..end], &world.store).is_err(), "{compression} cut at {end}");
+        }
+    }
+}
+
+#[test]
+fn c18_paths_that_stand_twice_in_a_tarball_are_refused() {
+    let world = World::new();
+    let refusal = |tar: Tar| chain(&tarball(&tar.finish()[..], &world.store).unwrap_err());
+    let start = || Tar::default().symlink("d", "elsewhere").file("f", b"");
+    assert_eq!(refusal(start().directory("d")), "/d is in the tarball twice");
+    assert_eq!(refusal(start().file("./f", b"")), "/f is in the tarball twice");
+    assert_eq!(refusal(start().directory("e").symlink("e", "f")), "/e is in the tarball twice");
+    let below = "the files of the packages do not fit together: /f is not a directory";
+    assert_eq!(refusal(start().file("f/below", b"")), below);
+    let link = "/l in the tarball is a hard link to a file that does not stand before it";
+    assert_eq!(refusal(start().hard_link("l", "late")), link);
+    assert!(tarball(&start().directory("e").finish()[..], &world.store).is_ok());
+}
+
+/// Archives that attack unpackers, and what becomes of them. `None`: they are read, and stay inside.
+#[test]
+fn c18_collected_malicious_archives_stay_inside_or_are_refused() {
+    let Some(folder) = test_data("malicious") else { return };
+    let world = World::new();
+    let broken = "cannot unpack the tarball: entry 1 of the tar archive";
+    let cases = [
+        ("bad_name.tar", None),
+        ("escape.tar", Some("/escape is in the tarball twice".to_owned())),
+        (
+            "test_compat_tar_hardlink_1.tar",
+            Some(
+                "cannot unpack the tarball: entry 3 of the tar archive is missing: \
+                the archive has no end mark"
+                    .to_owned(),
+            ),
+        ),
+        (
+            "test_read_format_tar_invalid_pax_size.tar",
+            Some(format!("{broken} has a malformed PAX header")),
+        ),
+        (
+            "test_read_format_tar_timestamp_overflow.tar",
+            Some(format!("{broken} (tmp/f.txt) has a malformed size")),
+        ),
+    ];
+    for (name, refusal) in cases {
+        let file = fs_err::File::open(folder.join(name)).unwrap();
+        let read = tarball(file, &world.store);
+        assert_eq!(read.as_ref().err().map(|error| chain(error)), refusal, "{name}");
+        if let Ok(tree) = read {
+            assert!(tree.walk().count() > 1, "{name}");
+        }
+    }
+}
+
+/// A folder of the shared test data; `None`, visibly, where it is absent.
+#[expect(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "where test data is, and whether it must be there, is said by the environment"
+)]
+fn test_data(name: &str) -> Option<std::path::PathBuf> {
+    let root = std::env::var_os("OSBUILDER_TEST_DATA").map(std::path::PathBuf::from);
+    let default = || std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let folder = root.unwrap_or_else(default).join(name);
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    assert!(std::env::var_os("CI").is_none(), "{} is missing", folder.display());
+    eprintln!("skipped: no test data in {}", folder.display());
+    None
 }
