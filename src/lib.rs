@@ -1,5 +1,6 @@
 //! Builds guest images for Kata Containers.
 
+pub mod configure;
 pub mod digest;
 pub mod distro;
 pub mod epoch;

@@ -17,6 +17,7 @@
 mod acl;
 mod advice;
 mod calls;
+mod file;
 mod filter;
 mod init;
 mod kernel;
@@ -130,6 +131,14 @@ pub enum Error {
         /// The kernel's reason.
         source: std::io::Error,
     },
+    /// A file of the tree could not be read or written from outside.
+    #[error("cannot read or write {path} in the sandbox")]
+    File {
+        /// The file.
+        path: TreePath,
+        /// The kernel's reason.
+        source: std::io::Error,
+    },
     /// A program could not be started: it is missing, or its interpreter is, or it is for another
     /// architecture.
     #[error("cannot execute {program}")]
@@ -155,6 +164,13 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
+}
+
+impl Error {
+    fn file(path: &TreePath) -> impl FnOnce(Errno) -> Self + use<> {
+        let path = path.clone();
+        move |errno| Self::File { path, source: errno.into() }
+    }
 }
 
 impl From<Errno> for Error {
@@ -278,6 +294,32 @@ impl Sandbox {
         output: &mut dyn FnMut(&[u8]),
     ) -> Result<Status, Error> {
         run::run(&self.inside, &self.limits, command, output)
+    }
+
+    /// Reads a regular file of the tree, empty if it is not there. Links are followed inside the
+    /// tree only.
+    ///
+    /// # Errors
+    /// [`Error::File`], also when it is no regular file or larger than 64 MiB.
+    pub fn read_file(&self, path: &TreePath) -> Result<Vec<u8>, Error> {
+        file::read(&self.directory, path).map_err(Error::file(path))
+    }
+
+    /// Puts a file of mode 0644 in the place of another one. Links on the way are followed inside
+    /// the tree only; one at the end is replaced.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn replace_file(&self, path: &TreePath, bytes: &[u8]) -> Result<(), Error> {
+        file::replace(&self.directory, path, bytes).map_err(Error::file(path))
+    }
+
+    /// Renames a file or directory of the tree. Links on the way are followed inside the tree only.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn rename(&self, from: &TreePath, to: &TreePath) -> Result<(), Error> {
+        file::rename(&self.directory, from, to).map_err(Error::file(from))
     }
 
     /// Ends the sandbox; what it did to its tree can be read until the result is dropped.

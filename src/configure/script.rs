@@ -1,0 +1,128 @@
+//! Runs one maintainer script, with the environment that dpkg would give it.
+//!
+//! In: the package, which script, its arguments; out: nothing, or the error that a person can act
+//! on: package, script, how it ended, its last lines. Every line goes to the listener as it comes.
+//! The environment is that of dpkg(1) under a non-interactive installer, and nothing else.
+
+use super::Error;
+use crate::epoch::Epoch;
+use crate::event::{Event, Listener};
+use crate::package::deb::scripts::ScriptKind;
+use crate::sandbox::{Command, Sandbox};
+use crate::tree::escape;
+use crate::unpack::Package;
+
+/// How many lines of a failed script an error quotes.
+const QUOTED: usize = 20;
+/// A line longer than this is shown in pieces.
+const LONGEST_LINE: usize = 4096;
+
+/// What all scripts of a build have in common.
+pub(super) struct Setting<'a> {
+    pub(super) listener: Listener<'a>,
+    pub(super) epoch: Epoch,
+    /// The version of dpkg in the tree, which scripts may ask for.
+    pub(super) dpkg_version: String,
+}
+
+impl Setting<'_> {
+    /// Runs a script of a package, if it has that one.
+    pub(super) fn run(
+        &self,
+        sandbox: &mut Sandbox,
+        package: &Package,
+        kind: ScriptKind,
+        arguments: &[&str],
+    ) -> Result<(), Error> {
+        if !package.scripts.contains_key(&kind) {
+            return Ok(());
+        }
+        // dpkg runs a `preinst` from where it unpacks, before the package is known.
+        let path = match kind {
+            ScriptKind::Preinst => "/var/lib/dpkg/tmp.ci/preinst".to_owned(),
+            _ => format!("/var/lib/dpkg/info/{}.{}", package.database_name, kind.name()),
+        };
+        let environment = self.environment(package, kind);
+        let mut all = vec![path.as_bytes()];
+        all.extend(arguments.iter().map(|argument| argument.as_bytes()));
+        let environment = environment.iter().map(|variable| variable.as_bytes()).collect();
+        let command = Command { arguments: all, environment };
+        let mut lines = Lines { setting: self, package, kind, open: Vec::new(), last: Vec::new() };
+        let result = sandbox.run(&command, &mut |bytes| lines.take(bytes));
+        lines.end();
+        let failed = |output: &[String]| (package.name.clone(), kind.name(), output.join("\n  "));
+        match result {
+            Ok(status) if status.is_success() => Ok(()),
+            Ok(status) => {
+                let (package, script, output) = failed(&lines.last);
+                Err(Error::ScriptFailed { package, script, status, output })
+            }
+            Err(source) => {
+                let (package, script, output) = failed(&lines.last);
+                Err(Error::ScriptNotRun { package, script, output, source })
+            }
+        }
+    }
+
+    fn environment(&self, package: &Package, kind: ScriptKind) -> Vec<String> {
+        let fixed = [
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME=/root",
+            "TZ=UTC",
+            "LC_ALL=C.UTF-8",
+            "LANGUAGE=C.UTF-8",
+            "LANG=C.UTF-8",
+            "DEBIAN_FRONTEND=noninteractive",
+            "DEBCONF_NONINTERACTIVE_SEEN=true",
+            "DPKG_ADMINDIR=/var/lib/dpkg",
+            "DPKG_ROOT=",
+            "DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1",
+            "DPKG_MAINTSCRIPT_DEBUG=0",
+        ];
+        let mut environment: Vec<_> = fixed.map(str::to_owned).into();
+        environment.push(format!("SOURCE_DATE_EPOCH={}", self.epoch.seconds()));
+        environment.push(format!("DPKG_RUNNING_VERSION={}", self.dpkg_version));
+        environment.push(format!("DPKG_MAINTSCRIPT_PACKAGE={}", package.name));
+        environment.push(format!("DPKG_MAINTSCRIPT_ARCH={}", package.architecture));
+        environment.push(format!("DPKG_MAINTSCRIPT_NAME={}", kind.name()));
+        environment
+    }
+}
+
+/// Cuts what a script prints into lines.
+struct Lines<'a> {
+    setting: &'a Setting<'a>,
+    package: &'a Package,
+    kind: ScriptKind,
+    /// The line that has not ended yet.
+    open: Vec<u8>,
+    /// The last lines, escaped.
+    last: Vec<String>,
+}
+
+impl Lines<'_> {
+    fn take(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            if byte == b'\n' || self.open.len() >= LONGEST_LINE {
+                self.end();
+            }
+            if byte != b'\n' {
+                self.open.push(byte);
+            }
+        }
+    }
+
+    /// Ends a line, if one is open.
+    fn end(&mut self) {
+        let line = escape(&std::mem::take(&mut self.open));
+        if line.is_empty() {
+            return;
+        }
+        let (package, script) = (self.package.name.to_string(), self.kind.name().to_owned());
+        (self.setting.listener)(Event::ScriptOutput { package, script, line: line.clone() });
+        if self.last.len() == QUOTED {
+            self.last.remove(0);
+        }
+        self.last.push(line);
+    }
+}
