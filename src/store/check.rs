@@ -117,7 +117,7 @@ mod tests {
             bytes[place] ^= 0x10;
             fs_err::write(&path, bytes).unwrap();
             assert_eq!(store.check().unwrap().damaged, [path], "{name}");
-            assert_eq!(store.check().unwrap().damaged, [PathBuf::new(); 0], "{name}");
+            assert!(store.check().unwrap().damaged.is_empty(), "{name}");
         }
         fs_err::write(root.path().join("objects/stray"), "").unwrap();
         std::os::unix::fs::symlink("/etc", root.path().join(format!("objects/{key}"))).unwrap();

@@ -11,7 +11,8 @@ use rustix::fs::{FlockOperation, Stat};
 use rustix::io::Errno;
 
 use super::folder::Folder;
-use super::{Error, check_owner, is_known_layout, lock_file, remove};
+use super::open::{check_owner, is_known_layout, lock_file};
+use super::{Error, remove};
 
 /// What is to stay in a cache.
 #[derive(Debug, Clone, Copy, Default)]

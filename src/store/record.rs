@@ -30,7 +30,7 @@ impl Store {
         let mut file = temporary.file();
         file.write_all(&[HEAD, head.as_bytes(), bytes].concat())
             .map_err(Error::disk("write a record in", file.path()))?;
-        let folder = super::own_folder(&self.shared.records, kind)?;
+        let folder = super::open::own_folder(&self.shared.records, kind)?;
         drop(temporary.publish(&folder, OsStr::new(&key.to_string()))?);
         Ok(())
     }

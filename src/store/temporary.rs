@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -41,7 +42,11 @@ impl Temporary {
     }
 
     /// As [`Temporary::create`], with a name from the start.
-    fn create_named(folder: &Arc<Folder>, prefix: &OsStr, mode: u32) -> Result<Self, Error> {
+    pub(super) fn create_named(
+        folder: &Arc<Folder>,
+        prefix: &OsStr,
+        mode: u32,
+    ) -> Result<Self, Error> {
         loop {
             let name = random_name(prefix)?;
             let registration = Registration::new(folder, &name);
@@ -51,6 +56,12 @@ impl Temporary {
                 return Ok(Self { file, name: Some(registration), folder, prefix });
             }
         }
+    }
+
+    /// Lets errors of the file name the path that it will have.
+    pub(super) fn shown_as(mut self, path: &Path) -> Self {
+        self.file = File::from_parts(self.file.into_file(), path);
+        self
     }
 
     /// The file itself, open for reading and writing.
@@ -207,5 +218,42 @@ pub fn abandon_all() {
     let all = std::mem::take(&mut *REGISTERED.lock().unwrap_or_else(PoisonError::into_inner));
     for (folder, name) in all.into_values() {
         drop(remove::remove(&folder, &name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn f2_only_files_whose_owner_is_dead_are_reaped() {
+        let top = tempfile::tempdir().unwrap();
+        let folder = Arc::new(Folder::open(top.path()).unwrap());
+        let prefix = OsStr::new("pack-");
+        fs_err::write(top.path().join("pack-0123456789abcdef"), "left by a killed build").unwrap();
+        let living = Temporary::create_named(&folder, prefix, 0o600).unwrap();
+        reap(&folder, prefix).unwrap();
+        let name = living.name.as_ref().unwrap().name.clone();
+        assert_eq!(folder.names().unwrap(), [name]);
+        drop(living);
+        assert!(folder.names().unwrap().is_empty());
+    }
+
+    #[test]
+    fn with_and_without_a_name_files_are_published_over_old_ones() {
+        let top = tempfile::tempdir().unwrap();
+        let folder = Arc::new(Folder::open(top.path()).unwrap());
+        let prefix = OsStr::new("pack-");
+        for create in [Temporary::create, Temporary::create_named] {
+            for text in ["one", "two"] {
+                let temporary = create(&folder, prefix, 0o600).unwrap();
+                temporary.file().write_all(text.as_bytes()).unwrap();
+                drop(temporary.publish(&folder, OsStr::new("final")).unwrap());
+                assert_eq!(folder.names().unwrap(), ["final"]);
+                assert_eq!(fs_err::read(top.path().join("final")).unwrap(), text.as_bytes());
+            }
+        }
     }
 }

@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn a_tree_laid_out_by_root_is_on_the_disk_itself() {
         if !rustix::process::geteuid().is_root() {
-            return; // chown(2) and mknod(2) need it
+            return crate::testing::skip("chown(2) and mknod(2) need root");
         }
         let top = tempfile::tempdir().unwrap();
         let target = top.path().join("rootfs");
