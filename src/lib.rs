@@ -1,4 +1,7 @@
-//! Builds guest images for Kata Containers.
+//! Builds guest images for Kata Containers: no root, no container, the same bytes everywhere.
+//!
+//! This page is the pipeline. Each stage is a function from one value to the next; the rooms below
+//! hold one stage each. [`Workshop`] carries what is the same for all stages.
 
 pub mod configure;
 pub mod digest;
@@ -8,6 +11,7 @@ pub mod event;
 pub mod fetch;
 pub mod image;
 pub mod lock;
+pub mod output;
 pub mod package;
 pub mod provision;
 pub mod recipe;
@@ -18,3 +22,52 @@ pub mod store;
 mod testing;
 pub mod tree;
 pub mod unpack;
+mod workshop;
+
+pub use output::{write_image, write_initrd, write_rootfs};
+pub use workshop::{Error, Guest, Workshop};
+
+use event::Stage;
+use lock::Lock;
+use recipe::Recipe;
+
+/// Chooses packages: downloads and verifies the repositories' indexes, and solves.
+///
+/// # Errors
+/// [`Error::Indexes`], [`Error::Resolve`].
+pub fn resolve(recipe: &Recipe, workshop: &Workshop<'_>) -> Result<Lock, Error> {
+    let indexes = workshop.stage(Stage::Indexes, || {
+        fetch::indexes(recipe, &workshop.fetching()).map_err(Error::Indexes)
+    })?;
+    workshop.stage(Stage::Resolve, || {
+        resolve::resolve(recipe, &indexes).map_err(|error| Error::Resolve(Box::new(error)))
+    })
+}
+
+/// Installs the packages of a lock.
+///
+/// # Errors
+/// [`Error::Packages`], [`Error::Unpack`].
+pub fn install(recipe: &Recipe, lock: &Lock, workshop: &Workshop<'_>) -> Result<Guest, Error> {
+    let epoch = recipe.epoch.unwrap_or(lock.epoch);
+    let packages = workshop.stage(Stage::Fetch, || {
+        fetch::packages(lock, recipe, &workshop.fetching()).map_err(Error::Packages)
+    })?;
+    let unpacked = workshop.stage(Stage::Unpack, || {
+        let settings = unpack::Settings { epoch, ..unpack::Settings::default() };
+        unpack::unpack(&packages, recipe, &settings, workshop.store, workshop.listener)
+            .map_err(Error::Unpack)
+    })?;
+    Ok(Guest { tree: unpacked.tree, epoch })
+}
+
+/// Makes installed packages a Kata guest.
+///
+/// # Errors
+/// [`Error::Input`] for files of the host that cannot be read, [`Error::Provision`].
+pub fn provision(guest: Guest, recipe: &Recipe, workshop: &Workshop<'_>) -> Result<Guest, Error> {
+    workshop.stage(Stage::Provision, || {
+        let inputs = workshop.inputs(recipe)?;
+        inputs.provision(guest, recipe)
+    })
+}

@@ -153,6 +153,12 @@ pub enum Error {
 /// [`Error`]; the tree is lost then.
 pub fn provision(tree: Tree, inputs: &Inputs<'_>) -> Result<Tree, Error> {
     let mut editor = Editor { tree, epoch: inputs.epoch, contents: inputs.contents };
+    if inputs.agent.is_none() && inputs.keep_database {
+        // Packages as their distribution installs them: nothing is removed, nothing added.
+        extra_files(&mut editor, inputs)?;
+        clamp_times(&mut editor);
+        return Ok(editor.tree);
+    }
     if inputs.without_packages {
         clean::complete_bare_tree(&mut editor)?;
     } else {

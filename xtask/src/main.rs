@@ -1,2 +1,60 @@
-//! x
-fn main() {}
+//! The developers' tasks, one file each: `cargo xtask TASK`.
+//!
+//! What takes more than two lines of shell is here, in Rust, where it is checked.
+
+mod bench;
+mod boot;
+mod check;
+mod faults;
+mod kill;
+mod measure;
+mod parity;
+mod peer;
+mod repro;
+mod small;
+
+use std::process::ExitCode;
+
+/// What a task returns: nothing, or why it failed.
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+const USAGE: &str = "\
+usage: cargo xtask TASK
+
+  test               every check
+  boot               build guests for both inits and start them
+  parity [CASE …]    compare our Debian trees path by path with mmdebstrap's (needs root)
+  repro              build twice under different conditions and compare bytes (needs root)
+  kill               kill a hundred builds at any moment; each next one gives the same bytes
+  faults [all]       let system calls fail; never a damaged output
+  bench              osbuilder and its peers in turn: ratios of what they take (needs root)
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["test"] => check::run(),
+        ["boot"] => boot::run(),
+        ["parity", cases @ ..] => parity::run(cases),
+        ["repro"] => repro::run(),
+        ["kill"] => kill::run(),
+        ["faults"] => faults::run(false),
+        ["faults", "all"] => faults::run(true),
+        ["bench"] => bench::run(),
+        _ => Err(USAGE.into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes a line to standard output.
+#[expect(clippy::print_stdout, reason = "tasks talk to the developer who started them")]
+fn say(line: &str) {
+    println!("{line}");
+}

@@ -1,0 +1,241 @@
+//! What was typed. The sentences here are the help, the man page and the completions.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Build guest images for Kata Containers: no root, no container, the same bytes everywhere
+#[derive(Debug, Parser)]
+#[command(name = "osbuilder", version, max_term_width = 100)]
+#[command(
+    after_help = "Exit status: 0 done; 1 the build or a check failed; 2 the request makes no \
+    sense; 3 network or signature trouble; 4 the host forbids what the build needs; 128+N ended \
+    by signal N."
+)]
+pub(super) struct Arguments {
+    /// Report progress, results and errors as JSON, one object a line
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Show the output of maintainer scripts
+    #[arg(long, short, global = true)]
+    pub(super) verbose: bool,
+    /// Folder for downloaded packages and finished trees [default: the user's cache folder]
+    #[arg(long, global = true, value_name = "DIR", env = "OSBUILDER_CACHE")]
+    pub(super) cache: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Make a root file system: a directory with the guest's files
+    Rootfs(BuildArguments),
+    /// Make a disk image
+    Image(ImageArguments),
+    /// Make an initrd: a compressed cpio archive
+    Initrd(InitrdArguments),
+    /// Make what a recipe says
+    Build(RecipeArguments),
+    /// Choose packages and write the lock, without building
+    Lock(BuildArguments),
+    /// List the distributions that can be built
+    Distros(DistrosArguments),
+    /// Check or shrink the cache
+    Cache(CacheArguments),
+    /// Write completions for a shell to standard output
+    Completions(CompletionsArguments),
+    /// Write manual pages
+    Man(ManArguments),
+}
+
+/// The options that all forms share.
+#[derive(Debug, Args, Clone, Default)]
+pub(super) struct BuildArguments {
+    /// Distribution: debian, ubuntu [default: debian]
+    pub(super) distro: Option<String>,
+    /// Release: a code name, a number, or a name such as `stable`
+    #[arg(long, value_name = "VERSION", help_heading = "Guest")]
+    pub(super) version: Option<String>,
+    /// Processor architecture [default: this machine's]
+    #[arg(long, value_name = "ARCH", help_heading = "Guest")]
+    pub(super) arch: Option<String>,
+    /// Install this package too (repeatable)
+    #[arg(long, value_name = "NAME", help_heading = "Guest")]
+    pub(super) package: Vec<String>,
+    /// Put a file or folder of the host into the guest (repeatable)
+    #[arg(long, value_name = "SRC:DEST", help_heading = "Guest")]
+    pub(super) extra_file: Vec<String>,
+    /// The agent: a ready binary, a `.tar.zst` tarball, or `probe` for the bundled stand-in, which
+    /// boots and answers health checks but runs no containers
+    #[arg(long, value_name = "PATH|probe", help_heading = "Guest")]
+    pub(super) agent: Option<String>,
+    /// The guest's first process [default: systemd]
+    #[arg(long, value_enum, help_heading = "Guest")]
+    pub(super) init: Option<InitName>,
+    /// Version of the agent, for the summary file
+    #[arg(long, value_name = "VERSION", help_heading = "Guest")]
+    pub(super) agent_version: Option<String>,
+    /// Version of osbuilder, for the summary file
+    #[arg(long, value_name = "VERSION", help_heading = "Guest")]
+    pub(super) osbuilder_version: Option<String>,
+    /// Packages only: no agent, nothing of Kata
+    #[arg(long, help_heading = "Guest")]
+    pub(super) rootfs_only: bool,
+    /// Remove systemd units that a guest does not need
+    #[arg(long, help_heading = "Guest")]
+    pub(super) prune: bool,
+    /// Keep the package database, which Kata's own builder removes
+    #[arg(long, help_heading = "Guest")]
+    pub(super) keep_database: bool,
+    /// Root of the distribution's archive, instead of the built-in ones (repeatable; http, https
+    /// or file)
+    #[arg(long, value_name = "URL", help_heading = "Sources")]
+    pub(super) mirror: Vec<String>,
+    /// A further repository: `URL` of a flat one, or `URL SUITE COMPONENT…` (repeatable)
+    #[arg(long, value_name = "URL", help_heading = "Sources")]
+    pub(super) repository: Vec<String>,
+    /// A suite beside the release's own, such as `trixie-backports` (repeatable)
+    #[arg(long, value_name = "NAME", help_heading = "Sources")]
+    pub(super) suite: Vec<String>,
+    /// A component of the archive, in place of the distribution's default (repeatable)
+    #[arg(long, value_name = "NAME", help_heading = "Sources")]
+    pub(super) component: Vec<String>,
+    /// A file with keys that may sign mirrors and further repositories (repeatable)
+    #[arg(long, value_name = "FILE", help_heading = "Sources")]
+    pub(super) key: Vec<PathBuf>,
+    /// Accept repositories without a good signature. Recorded in the lock
+    #[arg(long, help_heading = "Sources")]
+    pub(super) insecure: bool,
+    /// A recipe file; options given here win over it
+    #[arg(long, value_name = "FILE", help_heading = "Sameness")]
+    pub(super) recipe: Option<PathBuf>,
+    /// Lock file to follow [default: osbuilder.lock beside the output, written by each build]
+    #[arg(long, value_name = "FILE", help_heading = "Sameness")]
+    pub(super) lock: Option<PathBuf>,
+    /// Fail unless the lock exists and fits the recipe
+    #[arg(long, help_heading = "Sameness")]
+    pub(super) locked: bool,
+    /// Use the cache alone, no network
+    #[arg(long, help_heading = "Sameness")]
+    pub(super) offline: bool,
+    /// Latest time stamp in the output, in seconds since 1970 [default: SOURCE_DATE_EPOCH, or the
+    /// newest date that the repositories sign]
+    #[arg(long, value_name = "SECONDS", help_heading = "Sameness")]
+    pub(super) epoch: Option<String>,
+    /// Where the result goes
+    #[arg(long, short, value_name = "PATH", help_heading = "Output")]
+    pub(super) output: Option<PathBuf>,
+}
+
+/// First processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum InitName {
+    /// systemd starts the agent
+    Systemd,
+    /// The agent itself
+    Agent,
+}
+
+/// `osbuilder image`.
+#[derive(Debug, Args)]
+pub(super) struct ImageArguments {
+    #[command(flatten)]
+    pub(super) build: BuildArguments,
+    /// Make the image of this directory instead of building a tree
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["distro", "package"])]
+    pub(super) rootfs: Option<PathBuf>,
+    /// File system: ext4 [default: ext4]
+    #[arg(long, value_name = "NAME", help_heading = "Image")]
+    pub(super) file_system: Option<String>,
+    /// Free space to add, in MiB
+    #[arg(long, value_name = "MIB", help_heading = "Image")]
+    pub(super) free_space: Option<u64>,
+}
+
+/// `osbuilder initrd`.
+#[derive(Debug, Args)]
+pub(super) struct InitrdArguments {
+    #[command(flatten)]
+    pub(super) build: BuildArguments,
+    /// Make the initrd of this directory instead of building a tree
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["distro", "package"])]
+    pub(super) rootfs: Option<PathBuf>,
+}
+
+/// `osbuilder build`.
+#[derive(Debug, Args)]
+pub(super) struct RecipeArguments {
+    /// The recipe
+    pub(super) recipe: PathBuf,
+    /// What to make of it
+    #[arg(long, value_enum, default_value_t = Form::Image)]
+    pub(super) form: Form,
+    /// Lock file to follow [default: osbuilder.lock beside the output, written by each build]
+    #[arg(long, value_name = "FILE")]
+    pub(super) lock: Option<PathBuf>,
+    /// Fail unless the lock exists and fits the recipe
+    #[arg(long)]
+    pub(super) locked: bool,
+    /// Use the cache alone, no network
+    #[arg(long)]
+    pub(super) offline: bool,
+    /// Where the result goes
+    #[arg(long, short, value_name = "PATH")]
+    pub(super) output: Option<PathBuf>,
+}
+
+/// What a build can make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Form {
+    /// A directory
+    Rootfs,
+    /// A disk image
+    Image,
+    /// An initrd
+    Initrd,
+}
+
+/// `osbuilder distros`.
+#[derive(Debug, Args)]
+pub(super) struct DistrosArguments {
+    /// Names only, one a line
+    #[arg(long)]
+    pub(super) names: bool,
+}
+
+/// `osbuilder cache`.
+#[derive(Debug, Args)]
+pub(super) struct CacheArguments {
+    #[command(subcommand)]
+    pub(super) action: CacheAction,
+}
+
+/// What to do with the cache.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(super) enum CacheAction {
+    /// Say where it is and how large
+    Show,
+    /// Read everything and remove what is damaged
+    Check,
+    /// Remove what has not been used for some days
+    Shrink {
+        /// Keep what was used in the last DAYS days
+        #[arg(long, value_name = "DAYS", default_value_t = 30)]
+        days: u64,
+    },
+}
+
+/// `osbuilder completions`.
+#[derive(Debug, Args)]
+pub(super) struct CompletionsArguments {
+    /// The shell
+    pub(super) shell: clap_complete::Shell,
+}
+
+/// `osbuilder man`.
+#[derive(Debug, Args)]
+pub(super) struct ManArguments {
+    /// Folder for the pages; without it, the main page goes to standard output
+    pub(super) folder: Option<PathBuf>,
+}

@@ -1,0 +1,171 @@
+//! `osbuilder rootfs`, `image`, `initrd`, `build` and `lock`: from a recipe to an output.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use osbuilder::output::{Source, Written};
+use osbuilder::recipe::{Reading, Recipe};
+use osbuilder::store::directory;
+use osbuilder::tree::Contents;
+use osbuilder::{Guest, Workshop};
+
+use super::arguments::{BuildArguments, Form, ImageArguments, InitrdArguments, RecipeArguments};
+use super::request::{self, Extra};
+use super::{Failure, Kind, Session, locking, report};
+
+/// The names that Kata's make targets give to outputs.
+const IMAGE: &str = "kata-containers.img";
+const INITRD: &str = "kata-containers-initrd.img";
+
+/// `osbuilder rootfs`.
+pub(super) fn rootfs(arguments: &BuildArguments, session: &Session) -> Result<ExitCode, Failure> {
+    run(Form::Rootfs, arguments, &Extra::default(), session)
+}
+
+/// `osbuilder image`.
+pub(super) fn image(arguments: &ImageArguments, session: &Session) -> Result<ExitCode, Failure> {
+    let extra = Extra {
+        file_system: arguments.file_system.clone(),
+        free_space_mib: arguments.free_space,
+        without_agent: arguments.rootfs.is_some(),
+    };
+    match &arguments.rootfs {
+        Some(rootfs) => pack(Form::Image, rootfs, &arguments.build, &extra, session),
+        None => run(Form::Image, &arguments.build, &extra, session),
+    }
+}
+
+/// `osbuilder initrd`.
+pub(super) fn initrd(arguments: &InitrdArguments, session: &Session) -> Result<ExitCode, Failure> {
+    let extra = Extra { without_agent: arguments.rootfs.is_some(), ..Extra::default() };
+    match &arguments.rootfs {
+        Some(rootfs) => pack(Form::Initrd, rootfs, &arguments.build, &extra, session),
+        None => run(Form::Initrd, &arguments.build, &extra, session),
+    }
+}
+
+/// `osbuilder build`.
+pub(super) fn recipe(arguments: &RecipeArguments, session: &Session) -> Result<ExitCode, Failure> {
+    let build = BuildArguments {
+        recipe: Some(arguments.recipe.clone()),
+        lock: arguments.lock.clone(),
+        locked: arguments.locked,
+        offline: arguments.offline,
+        output: arguments.output.clone(),
+        ..BuildArguments::default()
+    };
+    run(arguments.form, &build, &Extra::default(), session)
+}
+
+/// `osbuilder lock`.
+pub(super) fn lock(arguments: &BuildArguments, session: &Session) -> Result<ExitCode, Failure> {
+    let extra = Extra { without_agent: true, ..Extra::default() };
+    let reading = request::read(arguments, &extra, session)?;
+    let store = session.store()?;
+    let path = (arguments.lock.clone().or_else(|| arguments.output.clone()))
+        .unwrap_or_else(|| PathBuf::from(locking::FILE_NAME));
+    let listener = |event| session.hear(event);
+    let network = session.environment.network();
+    let workshop = session.workshop(&store, &network, arguments.offline, &listener);
+    let lock = osbuilder::resolve(&reading.recipe, &workshop).map_err(Failure::from)?;
+    locking::write(&lock, &path, session)?;
+    report::locked(&lock, &path, session);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds a guest from packages and writes it in one form.
+fn run(
+    form: Form,
+    arguments: &BuildArguments,
+    extra: &Extra,
+    session: &Session,
+) -> Result<ExitCode, Failure> {
+    let began = Instant::now();
+    let reading = request::read(arguments, extra, session)?;
+    let target = Target::choose(form, arguments, &reading);
+    let store = session.store()?;
+    let listener = |event| session.hear(event);
+    let network = session.environment.network();
+    let mut workshop = session.workshop(&store, &network, arguments.offline, &listener);
+    let lock_path = arguments.lock.clone().unwrap_or_else(|| locking::beside(&target.path));
+    let followed = locking::read(&lock_path, arguments, &reading.recipe, session)?;
+    workshop.followed = followed.as_ref();
+    let lock = match &followed {
+        Some(lock) => lock.clone(),
+        None => osbuilder::resolve(&reading.recipe, &workshop).map_err(Failure::from)?,
+    };
+    let guest = osbuilder::install(&reading.recipe, &lock, &workshop)
+        .and_then(|guest| osbuilder::provision(guest, &reading.recipe, &workshop))
+        .map_err(Failure::from)?;
+    let written = write(&target, &guest, &store, &reading.recipe, &workshop)?;
+    if followed.is_none() {
+        locking::write(&lock, &lock_path, session)?;
+    }
+    report::built(&written, Some((&lock, &lock_path)), began.elapsed(), session);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Packs a directory that is there already.
+fn pack(
+    form: Form,
+    rootfs: &Path,
+    arguments: &BuildArguments,
+    extra: &Extra,
+    session: &Session,
+) -> Result<ExitCode, Failure> {
+    let began = Instant::now();
+    let reading = request::read(arguments, extra, session)?;
+    let target = Target::choose(form, arguments, &reading);
+    let store = session.store()?;
+    let listener = |event| session.hear(event);
+    let network = session.environment.network();
+    let workshop = session.workshop(&store, &network, true, &listener);
+    let (tree, contents) = directory::read(rootfs, workshop.threads)
+        .map_err(|error| Failure::new(Kind::Request, error))?;
+    let newest = tree.walk().map(|(_, _, inode)| inode.meta.mtime).max().unwrap_or_default();
+    let newest = u64::try_from(newest).ok().and_then(osbuilder::epoch::Epoch::new);
+    let epoch = reading.recipe.epoch.or(newest).unwrap_or_default();
+    let guest = Guest { tree, epoch };
+    let written = write(&target, &guest, &contents, &reading.recipe, &workshop)?;
+    report::built(&written, None, began.elapsed(), session);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write(
+    target: &Target,
+    guest: &Guest,
+    contents: &dyn Contents,
+    recipe: &Recipe,
+    workshop: &Workshop<'_>,
+) -> Result<Written, Failure> {
+    let source = Source { tree: &guest.tree, contents, epoch: guest.epoch };
+    let path = &target.path;
+    let written = match target.form {
+        Form::Rootfs => osbuilder::write_rootfs(source, path, workshop),
+        Form::Image => osbuilder::write_image(source, &recipe.image, path, workshop),
+        Form::Initrd => osbuilder::write_initrd(source, recipe.init, path, workshop),
+    };
+    written.map_err(Failure::from)
+}
+
+/// What is written, and where.
+struct Target {
+    form: Form,
+    path: PathBuf,
+}
+
+impl Target {
+    /// The option wins over Kata's variables, and those over the names of Kata's make targets.
+    fn choose(form: Form, arguments: &BuildArguments, reading: &Reading) -> Self {
+        let (named, usual) = match form {
+            Form::Rootfs => {
+                (&reading.destinations.rootfs, format!("{}_rootfs", reading.recipe.distro.name))
+            }
+            Form::Image => (&reading.destinations.image, IMAGE.to_owned()),
+            Form::Initrd => (&reading.destinations.initrd, INITRD.to_owned()),
+        };
+        let path = arguments.output.clone().or_else(|| named.clone());
+        Self { form, path: path.unwrap_or_else(|| usual.into()) }
+    }
+}

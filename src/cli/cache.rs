@@ -1,0 +1,58 @@
+//! `osbuilder cache`: where it is, whether it is sound, and making it smaller.
+
+use std::process::ExitCode;
+use std::time::{Duration, UNIX_EPOCH};
+
+use osbuilder::store::{self, Keep};
+use serde_json::json;
+
+use super::arguments::CacheAction;
+use super::{Failure, Kind, Session, size};
+
+/// Seconds of a day.
+const DAY: u64 = 86_400;
+
+/// Does what was asked with the cache.
+pub(super) fn run(action: CacheAction, session: &Session) -> Result<ExitCode, Failure> {
+    match action {
+        CacheAction::Show => session.print(&session.cache.display().to_string()),
+        CacheAction::Check => return check(session),
+        CacheAction::Shrink { days } => shrink(days, session)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check(session: &Session) -> Result<ExitCode, Failure> {
+    let checked = session.store()?.check().map_err(|error| Failure::new(Kind::Host, error))?;
+    if session.json {
+        session.print(
+            &json!({"objects": checked.objects, "packs": checked.packs,
+                "records": checked.records, "damaged": checked.damaged})
+            .to_string(),
+        );
+    } else {
+        let store::Checked { objects, packs, records, damaged } = &checked;
+        session.print(&format!("{objects} objects, {packs} packs and {records} records are sound"));
+        for path in damaged {
+            session.print(&format!("damaged and put aside: {}", path.display()));
+        }
+    }
+    Ok(if checked.damaged.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn shrink(days: u64, session: &Session) -> Result<(), Failure> {
+    let since = session.environment.now.seconds().saturating_sub(days.saturating_mul(DAY));
+    let keep =
+        Keep { used_since: Some(UNIX_EPOCH + Duration::from_secs(since)), ..Keep::default() };
+    drop(session.store()?); // makes the cache if there is none, and checks that it is ours
+    let collected =
+        store::collect(&session.cache, &keep).map_err(|error| Failure::new(Kind::Host, error))?;
+    let (removed, kept) = (collected.removed_bytes, collected.kept_bytes);
+    if session.json {
+        session.print(&json!({"removed_bytes": removed, "kept_bytes": kept}).to_string());
+    } else {
+        let text = format!("removed {}, kept {}", size::in_words(removed), size::in_words(kept));
+        session.print(&text);
+    }
+    Ok(())
+}

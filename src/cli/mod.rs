@@ -1,0 +1,137 @@
+//! The room that talks to a person: arguments in, the library called, results told.
+//!
+//! One file a verb. Data goes to standard output, everything else to standard error. The library
+//! never prints, never reads the environment or the clock; all of that is here.
+
+mod arguments;
+mod build;
+mod cache;
+mod completions;
+mod distros;
+mod environment;
+mod failure;
+mod locking;
+mod man;
+mod report;
+mod request;
+mod show;
+mod signals;
+mod size;
+
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::thread;
+
+use clap::Parser;
+use osbuilder::Workshop;
+use osbuilder::event::{Event, Listener};
+use osbuilder::fetch::Network;
+use osbuilder::store::Store;
+use rustix::fs::{Gid, Uid};
+
+use arguments::{Arguments, Verb};
+use environment::Environment;
+use failure::{Failure, Kind};
+use show::{Manner, Show};
+
+/// What every verb has at hand.
+struct Session {
+    show: Show,
+    environment: Environment,
+    cache: PathBuf,
+    json: bool,
+    /// The bundled stand-in for the agent.
+    probe: Option<PathBuf>,
+}
+
+impl Session {
+    /// Hears an event of the library.
+    fn hear(&self, event: Event) {
+        self.show.hear(&event);
+    }
+
+    /// Writes a line of data. A reader that has gone away does not fail a build.
+    fn print(&self, line: &str) {
+        let _gone = writeln!(io::stdout().lock(), "{line}");
+    }
+
+    /// What the library's stages share.
+    fn workshop<'a>(
+        &'a self,
+        store: &'a Store,
+        network: &'a Network,
+        offline: bool,
+        listener: Listener<'a>,
+    ) -> Workshop<'a> {
+        Workshop {
+            store,
+            network,
+            offline,
+            now: self.environment.now,
+            followed: None,
+            threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            owner: self.environment.caller(),
+            probe: self.probe.as_deref(),
+            listener,
+        }
+    }
+
+    /// Under sudo, makes a file that root wrote the caller's.
+    fn give_to_caller(&self, file: impl AsFd) -> Result<(), Failure> {
+        let Some((uid, gid)) = self.environment.caller() else { return Ok(()) };
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        rustix::fs::fchown(file, Some(uid), Some(gid))
+            .map_err(|error| Failure::new(Kind::Host, std::io::Error::from(error)))
+    }
+
+    fn store(&self) -> Result<Store, Failure> {
+        Store::open(&self.cache).map_err(|error| {
+            Failure::new(Kind::Host, error).hint("--cache DIR names another folder")
+        })
+    }
+}
+
+/// Runs the program and returns its exit status.
+pub(super) fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let environment = Environment::read();
+    let manner = Manner::choose(arguments.json);
+    let session = Session {
+        show: Show::new(manner, arguments.verbose),
+        cache: arguments.cache.clone().unwrap_or_else(|| environment.cache()),
+        json: arguments.json,
+        probe: probe(),
+        environment,
+    };
+    let outcome = signals::watch()
+        .map_err(|error| Failure::new(Kind::Host, error))
+        .and_then(|()| perform(arguments.verb, &session));
+    session.show.finish();
+    outcome.unwrap_or_else(|failure| failure.tell(manner))
+}
+
+fn perform(verb: Verb, session: &Session) -> Result<ExitCode, Failure> {
+    match verb {
+        Verb::Rootfs(arguments) => build::rootfs(&arguments, session),
+        Verb::Image(arguments) => build::image(&arguments, session),
+        Verb::Initrd(arguments) => build::initrd(&arguments, session),
+        Verb::Build(arguments) => build::recipe(&arguments, session),
+        Verb::Lock(arguments) => build::lock(&arguments, session),
+        Verb::Cache(arguments) => cache::run(arguments.action, session),
+        Verb::Completions(arguments) => completions::run(&arguments),
+        Verb::Distros(arguments) => distros::run(&arguments, session),
+        Verb::Man(arguments) => man::run(&arguments),
+    }
+}
+
+/// The probe stands beside the program, or in the folder where an installation puts it.
+fn probe() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    let folder = program.parent()?;
+    let name = format!("guest-probe-{}", std::env::consts::ARCH);
+    let places = [folder.join(&name), folder.join("../libexec/osbuilder").join(&name)];
+    places.into_iter().find(|path| path.is_file())
+}

@@ -1,0 +1,88 @@
+//! From what was typed, the recipe file and the environment to a `Recipe`.
+
+use std::path::Path;
+
+use osbuilder::distro::Architecture;
+use osbuilder::recipe::{self, Options, Reading, RecipeFile, Request, Surroundings};
+
+use super::arguments::{BuildArguments, InitName};
+use super::{Failure, Kind, Session};
+
+/// What a verb adds to the options that all forms share.
+#[derive(Debug, Default)]
+pub(super) struct Extra {
+    /// `--file-system`.
+    pub(super) file_system: Option<String>,
+    /// `--free-space`.
+    pub(super) free_space_mib: Option<u64>,
+    /// The verb makes no guest, so that it needs no agent.
+    pub(super) without_agent: bool,
+}
+
+/// Reads the recipe, tells what is worth telling, and returns it.
+pub(super) fn read(
+    arguments: &BuildArguments,
+    extra: &Extra,
+    session: &Session,
+) -> Result<Reading, Failure> {
+    let text = match &arguments.recipe {
+        None => None,
+        Some(path) => {
+            let text = fs_err::read_to_string(path);
+            Some(text.map_err(|error| Failure::new(Kind::Request, error))?)
+        }
+    };
+    let path = arguments.recipe.as_deref().unwrap_or(Path::new(""));
+    let surroundings = Surroundings {
+        host: std::env::consts::ARCH.parse::<Architecture>().ok().or_else(powerpc),
+        agent_source: Some("../../src/agent".into())
+            .filter(|path: &std::path::PathBuf| path.is_dir()),
+        without_agent: extra.without_agent,
+    };
+    let request = Request {
+        file: text.as_deref().map(|text| RecipeFile { path, text }),
+        environment: session.environment.variables(),
+        options: &options(arguments, extra),
+        surroundings: &surroundings,
+    };
+    let reading =
+        recipe::read(request).map_err(|mistakes| Failure::new(Kind::Request, mistakes))?;
+    reading.remarks.iter().for_each(|remark| session.show.hear(remark));
+    Ok(reading)
+}
+
+/// Rust calls both byte orders `powerpc64`; Kata knows the little one only.
+fn powerpc() -> Option<Architecture> {
+    let is_power = std::env::consts::ARCH == "powerpc64" && cfg!(target_endian = "little");
+    is_power.then_some(Architecture::Ppc64le)
+}
+
+fn options(arguments: &BuildArguments, extra: &Extra) -> Options {
+    let init = arguments.init.map(|init| match init {
+        InitName::Systemd => "systemd".to_owned(),
+        InitName::Agent => "agent".to_owned(),
+    });
+    Options {
+        distro: arguments.distro.clone(),
+        version: arguments.version.clone(),
+        architecture: arguments.arch.clone(),
+        packages: arguments.package.clone(),
+        extra_files: arguments.extra_file.clone(),
+        mirrors: arguments.mirror.clone(),
+        repositories: arguments.repository.clone(),
+        keys: arguments.key.clone(),
+        suites: arguments.suite.clone(),
+        components: arguments.component.clone(),
+        insecure: arguments.insecure.then_some(true),
+        agent: arguments.agent.clone(),
+        agent_version: arguments.agent_version.clone(),
+        init,
+        epoch: arguments.epoch.clone(),
+        rootfs_only: arguments.rootfs_only,
+        prune: arguments.prune.then_some(true),
+        keep_database: arguments.keep_database.then_some(true),
+        osbuilder_version: arguments.osbuilder_version.clone(),
+        file_system: extra.file_system.clone(),
+        free_space_mib: extra.free_space_mib,
+    }
+}

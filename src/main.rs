@@ -1,0 +1,9 @@
+//! The program: everything is in `cli`.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -1,0 +1,189 @@
+//! The last stage: a tree becomes a directory, an image or an initrd under its final name.
+//!
+//! Images and initrds are read back and compared with what was planned before they get their name.
+
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use fs_err::File;
+use fs_err::os::unix::fs::FileExt as _;
+
+use crate::digest::Digest;
+use crate::epoch::Epoch;
+use crate::event::Stage;
+use crate::image::{self, initrd};
+use crate::recipe::{ImageOptions, Init};
+use crate::store::{Output, OutputDirectory, directory};
+use crate::tree::{Contents, Kind, Tree};
+use crate::workshop::{Error, Workshop};
+
+/// What an output is made of.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// The tree.
+    pub tree: &'a Tree,
+    /// Where its contents are.
+    pub contents: &'a dyn Contents,
+    /// No time in the output is later.
+    pub epoch: Epoch,
+}
+
+impl std::fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Source").field("epoch", &self.epoch).finish_non_exhaustive()
+    }
+}
+
+/// An output that is in place.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// Where.
+    pub path: PathBuf,
+    /// Bytes of the file, or of all files in the directory.
+    pub size: u64,
+    /// SHA-256 of the file, or of the directory's listing.
+    pub digest: Digest,
+    /// Paths in the tree.
+    pub files: usize,
+}
+
+/// Writes a tree as a directory. Owners that the disk cannot hold are kept beside it.
+///
+/// # Errors
+/// [`Error::Store`].
+pub fn write_rootfs(
+    source: Source<'_>,
+    path: &Path,
+    workshop: &Workshop<'_>,
+) -> Result<Written, Error> {
+    let tree = source.tree;
+    workshop.stage(Stage::Image, || {
+        let output = OutputDirectory::create(path).map_err(Error::Store)?;
+        let options = directory::Options {
+            threads: workshop.threads,
+            holding: directory::Holding::for_this_user(),
+        };
+        directory::write(tree, source.contents, &output.path(), options).map_err(Error::Store)?;
+        output.commit().map_err(Error::Store)
+    })?;
+    let digest = Digest::of(tree.to_listing().as_bytes());
+    Ok(Written {
+        path: path.to_owned(),
+        size: content_size(tree),
+        digest,
+        files: tree.walk().count(),
+    })
+}
+
+fn content_size(tree: &Tree) -> u64 {
+    let sizes = tree.walk().map(|(_, _, inode)| match &inode.kind {
+        Kind::Regular(content) => content.size(),
+        _ => 0,
+    });
+    sizes.sum()
+}
+
+/// Writes a tree as a disk image.
+///
+/// # Errors
+/// [`Error::Image`], [`Error::Check`], [`Error::Store`].
+pub fn write_image(
+    source: Source<'_>,
+    options: &ImageOptions,
+    path: &Path,
+    workshop: &Workshop<'_>,
+) -> Result<Written, Error> {
+    let failed = |source| Error::Image { path: path.to_owned(), source };
+    let threads = workshop.threads.get();
+    let output = Output::create(path).map_err(Error::Store)?;
+    let plan = workshop.stage(Stage::Image, || {
+        let plan = image::plan(source.tree, options, source.epoch).map_err(failed)?;
+        image::write(&plan, source.contents, output.file(), threads).map_err(failed)?;
+        Ok(plan)
+    })?;
+    workshop.stage(Stage::Check, || {
+        let unlike = |source| Error::Check { path: path.to_owned(), source };
+        image::check(&plan, output.file(), threads).map_err(unlike)
+    })?;
+    finish(output, &source, path, workshop)
+}
+
+/// Writes a tree as an initrd.
+///
+/// # Errors
+/// [`Error::Image`], [`Error::Check`], [`Error::Store`].
+pub fn write_initrd(
+    source: Source<'_>,
+    init: Init,
+    path: &Path,
+    workshop: &Workshop<'_>,
+) -> Result<Written, Error> {
+    let failed = |source| Error::Image { path: path.to_owned(), source };
+    let output = Output::create(path).map_err(Error::Store)?;
+    let tree = initrd::with_init(source.tree.clone(), init);
+    workshop.stage(Stage::Image, || {
+        let mut file = output.file();
+        initrd::write(&tree, source.contents, source.epoch, workshop.threads, &mut file)
+            .map(drop)
+            .map_err(failed)
+    })?;
+    workshop.stage(Stage::Check, || {
+        let unlike = |source| Error::Check { path: path.to_owned(), source };
+        let from_start = FromStart { file: output.file(), offset: 0 };
+        let found = initrd::read(from_start, &mut initrd::digest_only).map_err(unlike)?;
+        if found == clamped(tree, source.epoch) {
+            return Ok(());
+        }
+        let difference = "the files of the archive are not those of the tree".to_owned();
+        Err(unlike(image::Error::Differs { difference }))
+    })?;
+    finish(output, &source, path, workshop)
+}
+
+/// The tree as an initrd can hold it: no time later than the epoch, no extended attributes.
+fn clamped(mut tree: Tree, epoch: Epoch) -> Tree {
+    let ids: Vec<_> = tree.walk().map(|(_, id, _)| id).collect();
+    for id in ids {
+        let meta = &mut tree.inode_mut(id).meta;
+        meta.mtime = epoch.clamp(meta.mtime);
+        meta.xattrs.clear();
+    }
+    tree
+}
+
+fn finish(
+    output: Output,
+    source: &Source<'_>,
+    path: &Path,
+    workshop: &Workshop<'_>,
+) -> Result<Written, Error> {
+    let failed = |error| Error::Image {
+        path: path.to_owned(),
+        source: image::Error::Read { source: error },
+    };
+    let file = output.file();
+    if let Some((uid, gid)) = workshop.owner {
+        let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+        rustix::fs::fchown(file.as_fd(), Some(uid), Some(gid))
+            .map_err(|error| failed(error.into()))?;
+    }
+    let (digest, size) = Digest::of_reader(FromStart { file, offset: 0 }).map_err(failed)?;
+    output.commit().map_err(Error::Store)?;
+    let files = source.tree.walk().count();
+    Ok(Written { path: path.to_owned(), size, digest, files })
+}
+
+/// Reads a file from its beginning, wherever its cursor is.
+struct FromStart<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for FromStart<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(bytes, self.offset)?;
+        self.offset += count as u64;
+        Ok(count)
+    }
+}

@@ -1,0 +1,144 @@
+//! The rooms of `src/`: which exist, and which may use which.
+//!
+//! A new room or a new arrow between rooms is a decision; it is made here, where a reviewer sees
+//! it. The table says the same as ARCHITECTURE.md.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Each room and the rooms that it may use.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("digest", &[]),
+    ("event", &[]),
+    ("epoch", &[]),
+    ("tree", &["digest", "epoch"]),
+    ("store", &["digest", "tree"]),
+    ("package", &["digest", "tree"]),
+    ("distro", &["package"]),
+    ("recipe", &["distro", "epoch", "package", "tree", "digest"]),
+    ("lock", &["digest", "epoch", "package"]),
+    ("resolve", &["recipe", "package", "lock", "digest", "distro", "epoch", "event", "fetch"]),
+    (
+        "fetch",
+        &["lock", "recipe", "distro", "package", "store", "digest", "epoch", "event", "tree"],
+    ),
+    ("unpack", &["recipe", "fetch", "lock", "package", "tree", "store", "digest", "event"]),
+    ("sandbox", &["event", "tree"]),
+    (
+        "configure",
+        &[
+            "recipe", "fetch", "unpack", "package", "tree", "store", "sandbox", "event", "digest",
+            "epoch", "lock", "distro",
+        ],
+    ),
+    ("provision", &["recipe", "tree", "distro", "epoch", "digest", "package"]),
+    ("image", &["tree", "digest", "epoch", "recipe"]),
+    ("inspect", &["image", "tree", "digest", "epoch"]),
+    ("boot", &["image", "tree", "event", "digest", "epoch", "distro"]),
+];
+
+/// Words that no room may be named after: they have no subject.
+const SUBJECTLESS: &[&str] = &["util", "utils", "common", "helpers", "types", "manager", "misc"];
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// Every `.rs` file of a room, or of the whole of `src/`.
+fn files_below(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    let mut entries: Vec<PathBuf> =
+        fs_err::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    let below = entries.iter().flat_map(|entry| match entry.is_dir() {
+        true => files_below(entry),
+        false => vec![entry.clone()],
+    });
+    below.filter(|file| file.extension().is_some_and(|extension| extension == "rs")).collect()
+}
+
+fn room_of(file: &Path) -> String {
+    let below = file.strip_prefix(source()).unwrap();
+    let first = below.iter().next().unwrap().to_str().unwrap();
+    first.strip_suffix(".rs").unwrap_or(first).to_owned()
+}
+
+/// The rooms that a file names by `crate::room`.
+fn used_by(file: &Path) -> BTreeSet<String> {
+    let text = fs_err::read_to_string(file).unwrap();
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code: String = code.collect::<Vec<_>>().join("\n");
+    let mut used = BTreeSet::new();
+    for rest in code.split("crate::").skip(1) {
+        let names: Vec<&str> = match rest.strip_prefix('{') {
+            Some(group) => group.split(['{', ',', '}']).collect(),
+            None => vec![rest],
+        };
+        for name in names {
+            let end = name.trim().find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            used.insert(name.trim()[..end.unwrap_or(name.trim().len())].to_owned());
+        }
+    }
+    used
+}
+
+#[test]
+fn every_room_is_listed_and_has_a_subject() {
+    let listed: BTreeSet<String> = ROOMS.iter().map(|(room, _)| (*room).to_owned()).collect();
+    let program = ["lib", "main", "cli", "build"].map(str::to_owned);
+    let found: BTreeSet<String> = files_below(&source()).iter().map(|f| room_of(f)).collect();
+    let found: BTreeSet<String> = found.into_iter().filter(|r| !program.contains(r)).collect();
+    assert_eq!(found, listed, "the entries of src/ and the table in tests/architecture.rs differ");
+    for file in files_below(&source()) {
+        let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
+        assert!(!SUBJECTLESS.contains(&name.as_str()), "{} has no subject", file.display());
+    }
+}
+
+#[test]
+fn rooms_use_only_what_the_table_allows() {
+    let table: BTreeMap<&str, &[&str]> = ROOMS.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for file in files_below(&source()) {
+        let room = room_of(&file);
+        let Some(allowed) = table.get(room.as_str()) else { continue };
+        for used in used_by(&file) {
+            let is_room = table.contains_key(used.as_str());
+            if is_room && used != room && !allowed.contains(&used.as_str()) {
+                let place = file.strip_prefix(source()).unwrap().display().to_string();
+                wrong.push(format!("`{room}` uses `{used}` (in {place})"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_file_opens_with_a_header() {
+    for folder in ["src", "guest-probe/src", "xtask/src", "tests"] {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        for file in files_below(&root) {
+            let text = fs_err::read_to_string(&file).unwrap();
+            assert!(text.starts_with("//!"), "{} has no header", file.display());
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_and_child_processes_stay_in_their_rooms() {
+    for file in files_below(&source()) {
+        let room = room_of(&file);
+        let text = fs_err::read_to_string(&file).unwrap();
+        let place = file.display();
+        let is_unsafe = text.lines().any(|line| {
+            let code = line.split("//").next().unwrap_or_default();
+            code.contains("unsafe {") || code.contains("unsafe fn") || code.contains("unsafe impl")
+        });
+        assert!(!is_unsafe || room == "sandbox", "{place} has unsafe code");
+        let starts = text.contains("Command::new(") && room != "cli";
+        let may_start = ["sandbox", "boot"].contains(&room.as_str());
+        assert!(!starts || may_start || text.contains("#[cfg(test)]"), "{place} starts processes");
+    }
+}

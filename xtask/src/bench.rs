@@ -1,0 +1,218 @@
+//! osbuilder and its peers in turn, in one run, on the same input: the ratios of what they take.
+//!
+//! Nothing here passes or fails: machines are noisy. Read the ratios of one run, not seconds of
+//! different ones.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::measure::{Cost, cost, median};
+use crate::peer::{self, Mirrors};
+use crate::{Outcome, say};
+
+/// How often each pair is run.
+const ROUNDS: usize = 3;
+
+const PACKAGES: &[&str] = &[
+    "chrony",
+    "coreutils",
+    "cryptsetup-bin",
+    "dbus",
+    "e2fsprogs",
+    "init",
+    "iptables",
+    "kmod",
+    "libseccomp2",
+    "systemd",
+];
+const CODENAME: &str = "bookworm";
+
+/// Folders and inputs of one run.
+struct Bench {
+    work: PathBuf,
+    cache: PathBuf,
+    recipe: PathBuf,
+    mirrors: Mirrors,
+}
+
+/// Runs all comparisons and prints a table.
+pub(crate) fn run() -> Outcome {
+    let work = std::env::temp_dir().join(format!("osbuilder-bench-{}", std::process::id()));
+    fs_err::create_dir_all(&work)?;
+    let bench = Bench {
+        cache: work.join("cache"),
+        recipe: work.join("recipe.toml"),
+        mirrors: peer::host_mirrors()?,
+        work: work.clone(),
+    };
+    let outcome = bench.run();
+    fs_err::remove_dir_all(&work)?;
+    outcome
+}
+
+impl Bench {
+    fn run(&self) -> Outcome {
+        self.prepare()?;
+        say(
+            "task                                 ours: wall, cpu, MiB     peer: wall, cpu      ratio wall, cpu",
+        );
+        let (our_rootfs, their_rootfs) = self.rootfs()?;
+        row("rootfs, packages in the cache", our_rootfs, their_rootfs);
+        let (our_image, mke2fs) = self.ext4()?;
+        row("ext4 image of a directory", our_image, mke2fs);
+        let (our_initrd, cpio) = self.initrd()?;
+        row("initrd of a directory", our_initrd, cpio);
+        let second = self.second_image()?;
+        let whole = Cost {
+            wall: their_rootfs.wall + mke2fs.wall,
+            processor: their_rootfs.processor + mke2fs.processor,
+            memory: their_rootfs.memory,
+        };
+        row("second image, only the agent new", second, whole);
+        Ok(())
+    }
+
+    /// Fills the cache with packages, makes a local repository of them for the peer, and a
+    /// directory for both to pack.
+    fn prepare(&self) -> Outcome {
+        let list: Vec<String> = PACKAGES.iter().map(|name| format!("{name:?}")).collect();
+        let text = format!(
+            "distribution = \"debian\"\nversion = \"{CODENAME}\"\npackages = [{}]\n",
+            list.join(", ")
+        );
+        fs_err::write(&self.recipe, text)?;
+        peer::run(&mut self.ours("rootfs", "tree", &["--rootfs-only", "--keep-database"]))?;
+        let pool = self.work.join("pool");
+        fs_err::create_dir_all(&pool)?;
+        self.fill(&pool)?;
+        let scan = "dpkg-scanpackages --multiversion . > Packages 2>/dev/null";
+        peer::run(peer::start("sh").args(["-c", scan]).current_dir(&pool))
+    }
+
+    /// Copies every package of the lock from the cache into a flat repository.
+    fn fill(&self, pool: &Path) -> Outcome {
+        let lock = fs_err::read_to_string(self.work.join("osbuilder.lock"))?;
+        let lock = osbuilder::lock::Lock::parse(&lock)?;
+        let store = osbuilder::store::Store::open(&self.cache)?;
+        for package in &lock.packages {
+            let name = Path::new(&package.path).file_name().ok_or("a package without a name")?;
+            fs_err::copy(store.object_path(&package.digest), pool.join(name))?;
+        }
+        Ok(())
+    }
+
+    /// Our program with the prepared cache, packages only from it.
+    fn ours(&self, verb: &str, output: &str, more: &[&str]) -> Command {
+        let mut command = peer::start(peer::osbuilder());
+        command.arg(verb).arg("--recipe").arg(&self.recipe).arg("--cache").arg(&self.cache);
+        command.args(["--mirror", &self.mirrors.archive]).args(more);
+        command.arg("--output").arg(self.work.join(output));
+        command
+    }
+
+    fn rootfs(&self) -> Result<(Cost, Cost), Box<dyn std::error::Error>> {
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for round in 0..ROUNDS {
+            self.forget_trees()?;
+            // Another epoch each time, so that no configured tree can be found.
+            let epoch = (1_700_000_000 + round).to_string();
+            let options = ["--rootfs-only", "--keep-database", "--offline", "--epoch", &epoch];
+            ours.push(cost(&self.ours("rootfs", "tree", &options))?);
+            theirs.push(cost(&self.mmdebstrap())?);
+            fs_err::remove_dir_all(self.work.join("theirs"))?;
+        }
+        Ok((median(ours), median(theirs)))
+    }
+
+    /// Leaves only the packages in the cache: neither unpacked contents nor configured trees.
+    fn forget_trees(&self) -> Outcome {
+        for folder in ["packs", "records"] {
+            for entry in fs_err::read_dir(self.cache.join(folder))? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    fs_err::remove_dir_all(path)?
+                } else {
+                    fs_err::remove_file(path)?
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn mmdebstrap(&self) -> Command {
+        let mut command = peer::start("mmdebstrap");
+        let source = format!("deb [trusted=yes] file://{} ./", self.work.join("pool").display());
+        command.env("SOURCE_DATE_EPOCH", "1700000000");
+        command.args(["--mode=root", "--quiet", "--variant=required", "--format=directory"]);
+        command.arg(format!("--include={}", PACKAGES.join(",")));
+        command.args([CODENAME]).arg(self.work.join("theirs")).arg(source);
+        command
+    }
+
+    fn ext4(&self) -> Result<(Cost, Cost), Box<dyn std::error::Error>> {
+        let tree = self.work.join("tree");
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let mut our = peer::start(peer::osbuilder());
+            our.args(["image", "--skip-rootfs-check", "--rootfs"]).arg(&tree);
+            our.arg("--output").arg(self.work.join("ours.img"));
+            ours.push(cost(&our)?);
+            let mut their = peer::start("mke2fs");
+            their.args(["-q", "-F", "-t", "ext4", "-d"]).arg(&tree);
+            their.arg(self.work.join("theirs.img")).arg("384M");
+            theirs.push(cost(&their)?);
+            fs_err::remove_file(self.work.join("theirs.img"))?;
+        }
+        Ok((median(ours), median(theirs)))
+    }
+
+    fn initrd(&self) -> Result<(Cost, Cost), Box<dyn std::error::Error>> {
+        let tree = self.work.join("tree");
+        let (our_file, their_file) =
+            (self.work.join("ours.initrd"), self.work.join("theirs.initrd"));
+        let mut our = peer::start(peer::osbuilder());
+        our.args(["initrd", "--skip-rootfs-check", "--rootfs"]).arg(&tree);
+        our.arg("--output").arg(&our_file);
+        let ours = cost(&our)?;
+        let script = "find . | cpio --quiet -H newc -o | gzip -9 > \"$0\"";
+        let mut their = peer::start("sh");
+        their.args(["-c", script]).arg(&their_file).current_dir(&tree);
+        let theirs = cost(&their)?;
+        let (our_size, their_size) =
+            (fs_err::metadata(&our_file)?.len(), fs_err::metadata(&their_file)?.len());
+        let percent = our_size as f64 / their_size as f64 * 100.0 - 100.0;
+        say(&format!(
+            "  initrd: ours {our_size} bytes, gzip -9 {their_size} bytes ({percent:+.2} %)"
+        ));
+        Ok((ours, theirs))
+    }
+
+    fn second_image(&self) -> Result<Cost, Box<dyn std::error::Error>> {
+        let mut costs = Vec::new();
+        for round in 0..=ROUNDS {
+            let agent = self.work.join(format!("agent-{round}"));
+            let mut bytes = fs_err::read(peer::probe())?;
+            bytes.extend_from_slice(format!("{round}").as_bytes());
+            fs_err::write(&agent, bytes)?;
+            let path = agent.display().to_string();
+            let took = cost(&self.ours("image", "second.img", &["--offline", "--agent", &path]))?;
+            if round > 0 {
+                costs.push(took); // the first one still runs the scripts
+            }
+        }
+        Ok(median(costs))
+    }
+}
+
+fn row(task: &str, ours: Cost, theirs: Cost) {
+    say(&format!(
+        "{task:36} {:7.2} s {:7.2} s {:5}    {:7.2} s {:7.2} s   {:6.1} x {:6.1} x",
+        ours.wall,
+        ours.processor,
+        ours.memory / 1024,
+        theirs.wall,
+        theirs.processor,
+        theirs.wall / ours.wall,
+        theirs.processor / ours.processor,
+    ));
+}

@@ -1,0 +1,192 @@
+//! Our Debian trees against mmdebstrap's: same mirror, suite, variant and package list.
+//!
+//! Both trees are read the same way and compared path by path: type, mode, owner, size, content,
+//! target, device, attributes; not times. `tests/parity/differences.toml` lists what may differ
+//! and why; any other difference, and any listed one that no longer occurs, fails the task.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use osbuilder::store::directory;
+use osbuilder::tree::{Inode, Kind, Tree, escape};
+use serde::Deserialize;
+
+use crate::peer::{self, Mirrors};
+use crate::{Outcome, say};
+
+/// One comparison.
+struct Case {
+    name: &'static str,
+    codename: &'static str,
+    packages: &'static [&'static str],
+}
+
+const SYSTEMD: &[&str] = &[
+    "chrony",
+    "coreutils",
+    "cryptsetup-bin",
+    "dbus",
+    "e2fsprogs",
+    "init",
+    "iptables",
+    "kmod",
+    "libseccomp2",
+    "systemd",
+];
+const AGENT: &[&str] =
+    &["chrony", "coreutils", "cryptsetup-bin", "e2fsprogs", "iptables", "kmod", "libseccomp2"];
+
+const CASES: &[Case] = &[
+    Case { name: "bookworm-systemd", codename: "bookworm", packages: SYSTEMD },
+    Case { name: "bookworm-agent", codename: "bookworm", packages: AGENT },
+    Case { name: "trixie-systemd", codename: "trixie", packages: SYSTEMD },
+    Case { name: "trixie-agent", codename: "trixie", packages: AGENT },
+];
+
+/// Time stamps are not compared, but programs that write them into files are calmed by this.
+const EPOCH: &str = "1700000000";
+
+/// A difference that is known and explained.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Known {
+    /// A path, or a path with a final `*`.
+    path: String,
+    /// Where it occurs; everywhere, if empty.
+    #[serde(default)]
+    cases: Vec<String>,
+    /// Why it is no fault. For people; the comparison does not use it.
+    #[serde(rename = "reason")]
+    _reason: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct KnownDifferences {
+    #[serde(default)]
+    difference: Vec<Known>,
+}
+
+/// Runs the named cases, or all.
+pub(crate) fn run(names: &[&str]) -> Outcome {
+    let text = fs_err::read_to_string(peer::checkout().join("tests/parity/differences.toml"))?;
+    let known: KnownDifferences = toml::from_str(&text)?;
+    let mirrors = peer::host_mirrors()?;
+    let work = std::env::temp_dir().join(format!("osbuilder-parity-{}", std::process::id()));
+    fs_err::create_dir_all(&work)?;
+    let wanted = |case: &&Case| names.is_empty() || names.contains(&case.name);
+    let mut failed = Vec::new();
+    for case in CASES.iter().filter(wanted) {
+        let unexplained = compare(case, &mirrors, &known.difference, &work)?;
+        say(&format!("parity {}: {} unexplained differences", case.name, unexplained.len()));
+        unexplained.iter().for_each(|line| say(&format!("  {line}")));
+        if !unexplained.is_empty() {
+            failed.push(case.name);
+        }
+    }
+    fs_err::remove_dir_all(&work)?;
+    if failed.is_empty() { Ok(()) } else { Err(format!("no parity: {}", failed.join(", ")).into()) }
+}
+
+fn compare(
+    case: &Case,
+    mirrors: &Mirrors,
+    known: &[Known],
+    work: &Path,
+) -> Result<Vec<String>, Box<dyn std::error::Error>> {
+    let theirs = peer_tree(case, mirrors, work)?;
+    let ours = our_tree(case, mirrors, work)?;
+    let (ours, theirs) = (describe(&ours), describe(&theirs));
+    let mut paths: Vec<&String> = ours.keys().chain(theirs.keys()).collect();
+    paths.sort();
+    paths.dedup();
+    let applies = |known: &Known, path: &str| {
+        let here = known.cases.is_empty() || known.cases.iter().any(|name| name == case.name);
+        here && match known.path.strip_suffix('*') {
+            Some(start) => path.starts_with(start),
+            None => path == known.path,
+        }
+    };
+    let mut unexplained = Vec::new();
+    for path in paths.into_iter().filter(|path| ours.get(*path) != theirs.get(*path)) {
+        if !known.iter().any(|known| applies(known, path)) {
+            let absent = "absent".to_owned();
+            let (our, their) = (ours.get(path).unwrap_or(&absent), theirs.get(path));
+            unexplained
+                .push(format!("{path}\n    ours   {our}\n    theirs {}", their.unwrap_or(&absent)));
+        }
+    }
+    Ok(unexplained)
+}
+
+fn peer_tree(
+    case: &Case,
+    mirrors: &Mirrors,
+    work: &Path,
+) -> Result<Tree, Box<dyn std::error::Error>> {
+    let target = work.join("theirs");
+    let mut command = peer::start("mmdebstrap");
+    command
+        .env("SOURCE_DATE_EPOCH", EPOCH)
+        .args(["--mode=root", "--quiet", "--variant=required", "--format=directory"])
+        .arg(format!("--include={}", case.packages.join(",")))
+        .arg(case.codename)
+        .arg(&target)
+        .args(mirrors.sources(case.codename));
+    peer::run(&mut command)?;
+    read_and_remove(&target)
+}
+
+fn our_tree(
+    case: &Case,
+    mirrors: &Mirrors,
+    work: &Path,
+) -> Result<Tree, Box<dyn std::error::Error>> {
+    let target = work.join("ours");
+    let recipe = work.join("recipe.toml");
+    let packages: Vec<String> = case.packages.iter().map(|name| format!("{name:?}")).collect();
+    fs_err::write(&recipe, format!("packages = [{}]\n", packages.join(", ")))?;
+    let mut command = peer::start(peer::osbuilder());
+    command
+        .args(["rootfs", "debian", "--version", case.codename, "--rootfs-only"])
+        .args(["--keep-database", "--epoch", EPOCH, "--mirror", &mirrors.archive])
+        .arg("--recipe")
+        .arg(&recipe)
+        .arg("--cache")
+        .arg(work.join("cache"))
+        .arg("--output")
+        .arg(&target)
+        .arg("--lock")
+        .arg(work.join("ours.lock"));
+    peer::run(&mut command)?;
+    fs_err::remove_file(work.join("ours.lock"))?;
+    read_and_remove(&target)
+}
+
+fn read_and_remove(target: &Path) -> Result<Tree, Box<dyn std::error::Error>> {
+    let (tree, _contents) = directory::read(target, NonZeroUsize::MIN)?;
+    fs_err::remove_dir_all(target)?;
+    Ok(tree)
+}
+
+/// What is compared, as one line for each path.
+fn describe(tree: &Tree) -> BTreeMap<String, String> {
+    tree.walk().map(|(path, _, inode)| (path.to_string(), one_line(inode))).collect()
+}
+
+fn one_line(inode: &Inode) -> String {
+    let what = match &inode.kind {
+        Kind::Directory(_) => "directory".to_owned(),
+        Kind::Regular(content) => format!("file {} bytes {}", content.size(), content.digest()),
+        Kind::Symlink(target) => format!("link to {}", escape(target)),
+        Kind::CharacterDevice(device) => format!("character {}:{}", device.major, device.minor),
+        Kind::BlockDevice(device) => format!("block {}:{}", device.major, device.minor),
+        Kind::Fifo => "fifo".to_owned(),
+        Kind::Socket => "socket".to_owned(),
+    };
+    let meta = &inode.meta;
+    // The mode of a symbolic link means nothing to Linux.
+    let mode = if matches!(inode.kind, Kind::Symlink(_)) { 0o777 } else { meta.mode };
+    let xattrs: Vec<String> = meta.xattrs.keys().map(|name| escape(name)).collect();
+    format!("{what} {mode:04o} {}:{} {}", meta.uid, meta.gid, xattrs.join(","))
+}

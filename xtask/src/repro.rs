@@ -1,0 +1,141 @@
+//! The same recipe, lock and epoch, built twice under conditions as different as possible.
+//!
+//! The second build has another time, folder, cache, umask, locale, time zone, user (an ordinary
+//! one without subordinate ids) and number of processors; where a directory is packed, its entries
+//! are in another order. Rootfs listing, image and initrd must not differ in one byte.
+
+use std::num::NonZeroUsize;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use osbuilder::store::directory;
+
+use crate::peer;
+use crate::{Outcome, say};
+
+/// The user `nobody`.
+const ORDINARY_USER: &str = "65534";
+
+const RECIPE: &str = r#"
+distribution = "debian"
+version = "bookworm"
+"#;
+
+/// One of the two builds.
+struct Side {
+    folder: PathBuf,
+    cache: PathBuf,
+    different: bool,
+}
+
+/// Builds everything twice and compares. Needs root, to become somebody else.
+pub(crate) fn run() -> Outcome {
+    let work = std::env::temp_dir().join(format!("osbuilder-repro-{}", std::process::id()));
+    fs_err::create_dir_all(&work)?;
+    fs_err::set_permissions(&work, PermissionsExt::from_mode(0o755))?;
+    let outcome = build_and_compare(&work);
+    peer::run(peer::start("rm").arg("-rf").arg(&work))?;
+    outcome
+}
+
+fn build_and_compare(work: &Path) -> Outcome {
+    let plain = Side::new(work.join("one"), false)?;
+    plain.build_all()?;
+    plain.pack(&plain)?;
+    let other = Side::new(work.join("two/deeper down"), true)?;
+    other.inherit(&plain)?;
+    other.build_all()?;
+    other.pack(&plain)?;
+    let mut differing = Vec::new();
+    for name in ["guest.img", "guest.initrd", "packed.img", "packed.initrd"] {
+        let (one, two) = (plain.folder.join(name), other.folder.join(name));
+        let same = fs_err::read(&one)? == fs_err::read(&two)?;
+        say(&format!("repro {name}: {}", if same { "same bytes" } else { "DIFFERENT" }));
+        if !same {
+            differing.push(name);
+        }
+    }
+    let listing = |side: &Side| {
+        directory::read(&side.folder.join("rootfs"), NonZeroUsize::MIN).map(|(tree, _)| tree.to_listing())
+    };
+    if listing(&plain)? != listing(&other)? {
+        differing.push("rootfs");
+    }
+    match differing.as_slice() {
+        [] => Ok(()),
+        names => Err(format!("two builds differ: {}", names.join(", ")).into()),
+    }
+}
+
+impl Side {
+    fn new(folder: PathBuf, different: bool) -> Result<Self, Box<dyn std::error::Error>> {
+        let cache = folder.join("cache");
+        fs_err::create_dir_all(&cache)?;
+        fs_err::write(folder.join("recipe.toml"), RECIPE)?;
+        Ok(Self { folder, cache, different })
+    }
+
+    /// Takes over lock and downloaded packages, but neither unpacked contents nor finished trees.
+    fn inherit(&self, other: &Self) -> Outcome {
+        fs_err::copy(other.folder.join("osbuilder.lock"), self.folder.join("osbuilder.lock"))?;
+        peer::run(peer::start("cp").arg("-a").arg(other.cache.join("objects")).arg(&self.cache))?;
+        peer::run(peer::start("chown").args(["-R", ORDINARY_USER]).arg(&self.folder))
+    }
+
+    fn build_all(&self) -> Outcome {
+        let probe = peer::probe().display().to_string();
+        for (verb, output) in
+            [("rootfs", "rootfs"), ("image", "guest.img"), ("initrd", "guest.initrd")]
+        {
+            let mut command = self.osbuilder(ORDINARY_USER);
+            command.arg(verb).arg("--recipe").arg(self.folder.join("recipe.toml"));
+            command.arg("--cache").arg(&self.cache).args(["--agent", &probe]);
+            if self.different {
+                command.args(["--locked", "--offline"]);
+            }
+            peer::run(command.arg("--output").arg(self.folder.join(output)))?;
+        }
+        Ok(())
+    }
+
+    /// Packs the directory that `first` built. As root on both sides: owners come from the disk.
+    fn pack(&self, first: &Self) -> Outcome {
+        let source = self.copy_of(&first.folder.join("rootfs"))?;
+        for (verb, output) in [("image", "packed.img"), ("initrd", "packed.initrd")] {
+            let mut command = self.osbuilder("0");
+            command.arg(verb).arg("--rootfs").arg(&source).args(["--epoch", "1700000000"]);
+            peer::run(command.arg("--output").arg(self.folder.join(output)))?;
+        }
+        Ok(())
+    }
+
+    /// A copy of a directory; on the different side its files are created in reverse order.
+    fn copy_of(&self, source: &Path) -> Result<PathBuf, Box<dyn std::error::Error>> {
+        let target = self.folder.join("packed");
+        let order = if self.different { "-r" } else { "-u" };
+        let script = "mkdir \"$1\" && cd \"$0\" && find . -print0 | sort -z $2 \
+            | tar --create --null --no-recursion --files-from - | tar --extract -C \"$1\"";
+        let mut command = peer::start("sh");
+        command.args(["-c", script]).arg(source).arg(&target).arg(order);
+        peer::run(&mut command)?;
+        Ok(target)
+    }
+
+    /// The program, on the different side as somebody else, elsewhere, at another time.
+    fn osbuilder(&self, user: &str) -> Command {
+        let program = peer::osbuilder();
+        if !self.different {
+            let mut command = peer::start(program);
+            command.current_dir(&self.folder);
+            return command;
+        }
+        let mut command = peer::start("setpriv");
+        command.args(["--reuid", user, "--regid", user, "--clear-groups"]);
+        command.args(["taskset", "1", "faketime", "2031-03-04 05:06:07"]);
+        command.args(["sh", "-c", "umask 077; exec \"$0\" \"$@\""]).arg(program);
+        command.env("TZ", "Pacific/Kiritimati").env("LC_ALL", "tr_TR.UTF-8");
+        command.env("HOME", &self.folder).current_dir(&self.folder);
+        command
+    }
+}

@@ -1,0 +1,145 @@
+//! A tiny Debian-like archive, made on the spot, from which a guest is built in a moment.
+//!
+//! It is for tasks that build hundreds of times. One essential package brings a shell (busybox), one
+//! has a script, a conffile, a trigger and hard links. The archive is unsigned; the tasks that use
+//! it say `--insecure`, and are not about signatures.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::Outcome;
+use crate::peer;
+
+/// A folder with the archive, a recipe for it, and where builds put their things.
+pub(crate) struct Small {
+    /// Everything is below it.
+    pub(crate) folder: PathBuf,
+}
+
+const RECIPE: &str = r#"
+distribution = "debian"
+version = "bookworm"
+packages = ["small-service"]
+"#;
+
+const BASE_CONTROL: &str = "\
+Package: small-base
+Version: 1.0
+Architecture: amd64
+Maintainer: Nobody <nobody@example.org>
+Essential: yes
+Priority: required
+Description: a shell and little else
+";
+
+const SERVICE_CONTROL: &str = "\
+Package: small-service
+Version: 2:1.0~rc1-1
+Architecture: all
+Maintainer: Nobody <nobody@example.org>
+Depends: small-base (>= 0.9)
+Description: a script, a conffile, hard links and a trigger
+";
+
+const POSTINST: &str = "\
+#!/bin/sh
+set -e
+if [ \"$1\" = configure ]; then
+    mkdir -p /var/lib/small
+    echo configured > /var/lib/small/state
+    chown 7:7 /var/lib/small/state
+    i=0
+    while [ $i -lt 20 ]; do echo $i > /var/lib/small/$i; i=$((i + 1)); done
+fi
+";
+
+impl Small {
+    /// Makes the archive below `folder`.
+    ///
+    /// # Errors
+    /// When dpkg-deb or dpkg-scanpackages is missing or fails.
+    pub(crate) fn make(folder: &Path) -> Result<Self, Box<dyn std::error::Error>> {
+        let small = Self { folder: folder.to_owned() };
+        small.base()?;
+        small.service()?;
+        small.index()?;
+        fs_err::write(folder.join("recipe.toml"), RECIPE)?;
+        Ok(small)
+    }
+
+    fn base(&self) -> Outcome {
+        let tree = self.folder.join("base");
+        for directory in
+            ["bin", "sbin", "etc", "dev", "proc", "sys", "run", "tmp", "var/lib", "usr/bin"]
+        {
+            fs_err::create_dir_all(tree.join(directory))?;
+        }
+        fs_err::copy("/bin/busybox", tree.join("bin/busybox"))?;
+        for name in ["sh", "mkdir", "chown", "echo"] {
+            std::os::unix::fs::symlink("busybox", tree.join("bin").join(name))?;
+        }
+        std::os::unix::fs::symlink("../bin/busybox", tree.join("sbin/init"))?;
+        self.pack(&tree, BASE_CONTROL, &[])
+    }
+
+    fn service(&self) -> Outcome {
+        let tree = self.folder.join("service");
+        fs_err::create_dir_all(tree.join("etc/small"))?;
+        fs_err::create_dir_all(tree.join("usr/share/small"))?;
+        fs_err::write(tree.join("etc/small/small.conf"), "answer = 42\n")?;
+        for number in 0..40_usize {
+            let content = format!("{number}\n").repeat(number * 97);
+            fs_err::write(tree.join(format!("usr/share/small/{number}")), content)?;
+        }
+        fs_err::hard_link(tree.join("usr/share/small/7"), tree.join("usr/share/small/seven"))?;
+        let conffiles = "/etc/small/small.conf\n";
+        self.pack(&tree, SERVICE_CONTROL, &[("postinst", POSTINST), ("conffiles", conffiles)])
+    }
+
+    fn pack(&self, tree: &Path, control: &str, more: &[(&str, &str)]) -> Outcome {
+        use std::os::unix::fs::PermissionsExt;
+        let meta = tree.join("DEBIAN");
+        fs_err::create_dir_all(&meta)?;
+        fs_err::write(meta.join("control"), control)?;
+        for (name, text) in more {
+            fs_err::write(meta.join(name), text)?;
+            let mode = if *name == "conffiles" { 0o644 } else { 0o755 };
+            fs_err::set_permissions(meta.join(name), PermissionsExt::from_mode(mode))?;
+        }
+        let pool = self.folder.join("archive/pool");
+        fs_err::create_dir_all(&pool)?;
+        let mut command = peer::start("dpkg-deb");
+        command.args(["--root-owner-group", "-Zgzip", "--build"]).arg(tree).arg(&pool);
+        peer::run(command.stdout(std::process::Stdio::null()))
+    }
+
+    fn index(&self) -> Outcome {
+        let archive = self.folder.join("archive");
+        let script = "set -e
+            mkdir -p dists/bookworm/main/binary-amd64
+            dpkg-scanpackages --multiversion pool > dists/bookworm/main/binary-amd64/Packages 2>/dev/null
+            cd dists/bookworm
+            set -- $(sha256sum main/binary-amd64/Packages)
+            {
+                echo 'Origin: Debian'; echo 'Label: Debian'
+                echo 'Suite: oldstable'; echo 'Codename: bookworm'
+                echo 'Date: Sat, 01 Nov 2025 00:00:00 UTC'
+                echo 'Architectures: all amd64'; echo 'Components: main'
+                echo 'SHA256:'
+                echo \" $1 $(stat -c %s main/binary-amd64/Packages) main/binary-amd64/Packages\"
+            } > Release";
+        peer::run(peer::start("sh").args(["-c", script]).current_dir(archive))
+    }
+
+    /// `osbuilder VERB` with the recipe, the archive and a cache of this name, writing `output`.
+    pub(crate) fn osbuilder(&self, verb: &str, cache: &str, output: &str) -> Command {
+        let mut command = peer::start(peer::osbuilder());
+        let archive = format!("file://{}", self.folder.join("archive").display());
+        command.arg(verb).arg("--recipe").arg(self.folder.join("recipe.toml"));
+        command.args(["--insecure", "--release-only", "--mirror", &archive, "--arch", "x86_64"]);
+        command.arg("--agent").arg(peer::probe()).args(["--init", "agent"]);
+        command.arg("--cache").arg(self.folder.join(cache));
+        command.arg("--output").arg(self.folder.join(output));
+        command
+    }
+}
