@@ -44,10 +44,10 @@ pub fn resolve(recipe: &Recipe, workshop: &Workshop<'_>) -> Result<Lock, Error> 
     })
 }
 
-/// Installs the packages of a lock.
+/// Installs the packages of a lock: their tree, configured, as their distribution would have it.
 ///
 /// # Errors
-/// [`Error::Packages`], [`Error::Unpack`].
+/// [`Error::Packages`], [`Error::Unpack`], [`Error::Configure`].
 pub fn install(recipe: &Recipe, lock: &Lock, workshop: &Workshop<'_>) -> Result<Guest, Error> {
     let epoch = recipe.epoch.unwrap_or(lock.epoch);
     let packages = workshop.stage(Stage::Fetch, || {
@@ -58,7 +58,11 @@ pub fn install(recipe: &Recipe, lock: &Lock, workshop: &Workshop<'_>) -> Result<
         unpack::unpack(&packages, recipe, &settings, workshop.store, workshop.listener)
             .map_err(Error::Unpack)
     })?;
-    Ok(Guest { tree: unpacked.tree, epoch })
+    let tree = workshop.stage(Stage::Configure, || {
+        configure::configure(unpacked, recipe, epoch, workshop.store, workshop.listener)
+            .map_err(Error::Configure)
+    })?;
+    Ok(Guest { tree, epoch })
 }
 
 /// Makes installed packages a Kata guest.

@@ -16,7 +16,7 @@ use crate::provision::{self, Summary};
 use crate::recipe::{self, Recipe};
 use crate::store::{self, Store, directory};
 use crate::tree::{Content, Contents as _, Inode, Kind, Meta, Tree};
-use crate::{image, resolve, unpack};
+use crate::{configure, image, resolve, unpack};
 
 /// Everything that stages share.
 #[derive(Clone, Copy)]
@@ -236,6 +236,9 @@ pub enum Error {
     /// Packages cannot be laid out.
     #[error("cannot unpack packages")]
     Unpack(#[source] unpack::Error),
+    /// Scripts failed, or cannot be run.
+    #[error("cannot configure packages")]
+    Configure(#[source] configure::Error),
     /// The tree cannot be made a guest.
     #[error("cannot make the tree a guest")]
     Provision(#[source] provision::Error),

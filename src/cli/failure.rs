@@ -98,10 +98,10 @@ impl Failure {
 
 impl From<osbuilder::Error> for Failure {
     fn from(error: osbuilder::Error) -> Self {
-        use osbuilder::Error;
+        use osbuilder::{Error, configure};
         let kind = match &error {
             Error::Indexes(_) | Error::Packages(_) => Kind::Network,
-            Error::Store(_) => Kind::Host,
+            Error::Store(_) | Error::Configure(configure::Error::Sandbox(_)) => Kind::Host,
             Error::Resolve(_) | Error::Input { .. } | Error::Unnamed { .. } | Error::NoProbe => {
                 Kind::Request
             }
@@ -114,6 +114,7 @@ impl From<osbuilder::Error> for Failure {
             Error::Packages(_) => {
                 Some("`osbuilder lock` chooses packages anew if the archive has moved on")
             }
+            Error::Configure(_) => Some("--verbose shows the output of all scripts"),
             Error::NoProbe => Some("`cargo build --package guest-probe` makes it"),
             _ => None,
         };

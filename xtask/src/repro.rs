@@ -57,7 +57,8 @@ fn build_and_compare(work: &Path) -> Outcome {
         }
     }
     let listing = |side: &Side| {
-        directory::read(&side.folder.join("rootfs"), NonZeroUsize::MIN).map(|(tree, _)| tree.to_listing())
+        directory::read(&side.folder.join("rootfs"), NonZeroUsize::MIN)
+            .map(|(tree, _)| tree.to_listing())
     };
     if listing(&plain)? != listing(&other)? {
         differing.push("rootfs");
