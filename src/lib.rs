@@ -3,6 +3,7 @@
 //! This page is the pipeline. Each stage is a function from one value to the next; the rooms below
 //! hold one stage each. [`Workshop`] carries what is the same for all stages.
 
+pub mod boot;
 pub mod configure;
 pub mod digest;
 pub mod distro;

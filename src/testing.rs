@@ -31,3 +31,16 @@ pub(crate) fn data(folder: &str) -> Option<PathBuf> {
     }
     Some(path)
 }
+
+/// Returns the path that an environment variable names, or says that it is not set.
+///
+/// # Panics
+/// As [`skip`].
+#[expect(clippy::disallowed_methods, reason = "what is at hand comes from the environment")]
+pub(crate) fn given(variable: &str) -> Option<PathBuf> {
+    let path = std::env::var_os(variable).map(PathBuf::from);
+    if path.is_none() {
+        skip(&format!("{variable} is not set"));
+    }
+    path
+}

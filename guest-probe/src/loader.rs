@@ -39,8 +39,9 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
             .map_err(|error| format!("cannot mount {place}: {error}"))?;
     }
     for name in fs_err::read_to_string(LIST)?.lines() {
-        if let Err(error) = load(name) {
-            crate::say(&format!("cannot load the module {name}: {error}"));
+        match load(name) {
+            Ok(()) => crate::say(&format!("loaded {name}")),
+            Err(error) => crate::say(&format!("cannot load {name}: {error}")),
         }
     }
     let root = Root::parse(&fs_err::read_to_string("/proc/cmdline")?);
@@ -55,7 +56,11 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
             enter(NEW_ROOT)?;
             become_init(&root.init)
         }
-        None => become_init("/init"),
+        None => {
+            // The guest's init may be this program too, and must not take itself for the loader.
+            fs_err::remove_dir_all(FOLDER)?;
+            become_init("/init")
+        }
     }
 }
 

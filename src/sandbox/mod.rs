@@ -16,6 +16,7 @@
 
 mod acl;
 mod advice;
+mod bound;
 mod calls;
 mod file;
 mod filter;
@@ -43,6 +44,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, Resource, WaitOptions};
 
+pub use bound::die_with_us;
 pub use record::{Marks, Node, Record};
 pub use run::{Command, Status};
 pub use step::Step;

@@ -1,0 +1,229 @@
+//! QEMU: which arguments make the machine, and the process that runs it.
+//!
+//! The arguments are a value, made of what the guest is and how it is attached. The parameters of
+//! the kernel are those of Kata's runtime (`src/runtime/virtcontainers/hypervisor.go`), so that a
+//! guest that boots here meets what it will meet there.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+
+use super::{Accelerator, Attachment};
+
+/// What a machine is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Machine {
+    pub(super) accelerator: Accelerator,
+    pub(super) memory_mib: u32,
+    pub(super) kernel: PathBuf,
+    /// What the kernel unpacks: the guest itself, or what loads its modules, or both.
+    pub(super) initrd: Option<PathBuf>,
+    /// The image with its size in bytes; none when the initrd is the guest.
+    pub(super) image: Option<(PathBuf, u64)>,
+    pub(super) attachment: Attachment,
+    /// Further parameters of the kernel.
+    pub(super) parameters: Vec<String>,
+    /// The socket of the vsock device, in the folder that QEMU runs in.
+    pub(super) socket: OsString,
+}
+
+impl Machine {
+    /// The arguments of `qemu-system-x86_64`.
+    pub(super) fn arguments(&self) -> Vec<OsString> {
+        let memory = self.memory_mib;
+        let mut arguments = Arguments::default();
+        let nvdimm = self.image.is_some() && self.attachment == Attachment::Nvdimm;
+        let (accelerator, processor) = match self.accelerator {
+            Accelerator::Kvm => ("kvm", "host"),
+            Accelerator::Emulation => ("tcg", "max"),
+        };
+        let slots =
+            if nvdimm { format!("{memory}M,slots=1,maxmem=64G") } else { format!("{memory}M") };
+        let nvdimm_option = if nvdimm { ",nvdimm=on" } else { "" };
+        arguments.add("-nodefaults -no-user-config -no-reboot -display none -serial stdio");
+        arguments.pair("-machine", format!("q35,memory-backend=memory{nvdimm_option}"));
+        arguments.pair("-accel", accelerator);
+        arguments.pair("-cpu", processor);
+        arguments.pair("-m", slots);
+        let backend = format!("memory-backend-memfd,id=memory,size={memory}M,share=on");
+        arguments.pair("-object", backend);
+        let socket = keyed("socket,id=vsock,path=", Path::new(&self.socket));
+        arguments.pair("-chardev", socket);
+        arguments.add("-device vhost-user-vsock-pci,chardev=vsock");
+        arguments.pair("-kernel", &self.kernel);
+        if let Some(initrd) = &self.initrd {
+            arguments.pair("-initrd", initrd);
+        }
+        if let Some((image, size)) = &self.image {
+            arguments.disk(image, *size, self.attachment);
+        }
+        arguments.pair("-append", self.kernel_line());
+        arguments.0
+    }
+
+    /// The parameters of the kernel.
+    fn kernel_line(&self) -> String {
+        let mut line = String::from("console=ttyS0 panic=1 reboot=k no_timer_check tsc=reliable");
+        if self.image.is_some() {
+            line.push_str(match self.attachment {
+                Attachment::Block => {
+                    " root=/dev/vda1 rootflags=data=ordered,errors=remount-ro ro rootfstype=ext4"
+                }
+                Attachment::Nvdimm => {
+                    " root=/dev/pmem0p1 rootflags=dax,data=ordered,errors=remount-ro ro \
+                     rootfstype=ext4"
+                }
+            });
+        }
+        line.push_str(
+            " systemd.unit=kata-containers.target systemd.mask=systemd-networkd.service \
+             systemd.mask=systemd-networkd.socket cgroup_no_v1=all \
+             systemd.unified_cgroup_hierarchy=1",
+        );
+        for parameter in &self.parameters {
+            line.push(' ');
+            line.push_str(parameter);
+        }
+        line
+    }
+}
+
+#[derive(Default)]
+struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    fn add(&mut self, words: &str) {
+        self.0.extend(words.split(' ').map(OsString::from));
+    }
+
+    fn pair(&mut self, option: &str, value: impl Into<OsString>) {
+        self.0.push(option.into());
+        self.0.push(value.into());
+    }
+
+    /// Attaches the image, for reading only, as Kata does.
+    fn disk(&mut self, image: &Path, size: u64, attachment: Attachment) {
+        match attachment {
+            Attachment::Block => {
+                let drive = keyed(
+                    "driver=raw,node-name=root,read-only=on,file.driver=file,file.filename=",
+                    image,
+                );
+                self.pair("-blockdev", drive);
+                self.add("-device virtio-blk-pci,drive=root");
+            }
+            Attachment::Nvdimm => {
+                let start = format!(
+                    "memory-backend-file,id=root,size={size},share=off,readonly=on,mem-path="
+                );
+                self.pair("-object", keyed(&start, image));
+                self.add("-device nvdimm,memdev=root,unarmed=on");
+            }
+        }
+    }
+}
+
+/// Appends a path to an option; QEMU wants commas in it doubled.
+fn keyed(start: &str, path: &Path) -> OsString {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let mut bytes = start.as_bytes().to_vec();
+    for &byte in path.as_os_str().as_bytes() {
+        bytes.push(byte);
+        if byte == b',' {
+            bytes.push(byte);
+        }
+    }
+    OsString::from_vec(bytes)
+}
+
+/// A running machine. Dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Running(Child);
+
+impl Running {
+    /// Starts `program` in `folder`; its complaints go into the file `errors` there. Also returns
+    /// the machine's console.
+    #[expect(clippy::disallowed_methods, reason = "this room starts virtual machines")]
+    pub(super) fn start(
+        program: &Path,
+        machine: &Machine,
+        folder: &Path,
+    ) -> io::Result<(Self, ChildStdout)> {
+        let errors = fs_err::File::create(folder.join(ERRORS))?;
+        let mut command = Command::new(program);
+        command.args(machine.arguments()).current_dir(folder).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(errors.into_file());
+        crate::sandbox::die_with_us(&mut command);
+        let mut child = command.spawn()?;
+        let console = child.stdout.take().expect("the output is a pipe");
+        Ok((Self(child), console))
+    }
+
+    /// Returns how QEMU ended, if it has.
+    pub(super) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.0.try_wait()
+    }
+}
+
+/// The file with QEMU's complaints.
+pub(super) const ERRORS: &str = "qemu.errors";
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail only when QEMU has ended already.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(attachment: Attachment) -> Machine {
+        Machine {
+            accelerator: Accelerator::Emulation,
+            memory_mib: 512,
+            kernel: "/k".into(),
+            initrd: None,
+            image: Some(("/a,b.img".into(), 7)),
+            attachment,
+            parameters: vec!["quiet".to_owned()],
+            socket: "vsock".into(),
+        }
+    }
+
+    fn line(machine: &Machine) -> String {
+        let words = machine.arguments();
+        words.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_disk_is_attached_for_reading_and_named_as_kata_names_it() {
+        let line = line(&machine(Attachment::Block));
+        for part in ["read-only=on", "filename=/a,,b.img", "root=/dev/vda1 ", "-cpu max", "quiet"] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+    }
+
+    #[test]
+    fn memory_is_attached_for_reading_and_with_dax() {
+        let line = line(&machine(Attachment::Nvdimm));
+        let parts = [
+            "nvdimm=on",
+            "size=7,share=off,readonly=on,mem-path=/a,,b.img",
+            "unarmed=on",
+            "root=/dev/pmem0p1 rootflags=dax,data=ordered,errors=remount-ro ro rootfstype=ext4",
+        ];
+        for part in parts {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+    }
+
+    #[test]
+    fn an_initrd_has_no_root() {
+        let machine = Machine { image: None, ..machine(Attachment::Block) };
+        assert!(!line(&machine).contains("root=/dev"));
+    }
+}

@@ -1,0 +1,137 @@
+//! Boots: with a stand-in for QEMU that fails in all ways, and with QEMU itself where a kernel is
+//! at hand.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::*;
+use crate::epoch::Epoch;
+use crate::image::initrd;
+use crate::recipe::Init;
+use crate::testing;
+use crate::tree::{Content, Inode, Kind, Meta, NoContents, Tree, TreePath};
+
+/// A folder with an initrd, a kernel and a program in place of QEMU.
+struct Bench {
+    folder: tempfile::TempDir,
+    guest: PathBuf,
+    qemu: PathBuf,
+}
+
+impl Bench {
+    fn new(script: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let guest = folder.path().join("guest");
+        let qemu = folder.path().join("qemu");
+        fs_err::write(&guest, b"\x1f\x8b").unwrap();
+        fs_err::write(&qemu, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs_err::set_permissions(&qemu, PermissionsExt::from_mode(0o755)).unwrap();
+        fs_err::create_dir(folder.path().join("work")).unwrap();
+        Self { folder, guest, qemu }
+    }
+
+    fn boot(&self, accelerator: Option<Accelerator>) -> (Result<Outcome, Error>, Vec<String>) {
+        let work = self.folder.path().join("work");
+        let request = Request {
+            guest: &self.guest,
+            kernel: Kernel::File { vmlinuz: Path::new("/kernel"), modules: None },
+            loader: None,
+            attachment: Attachment::Block,
+            qemu: &self.qemu,
+            accelerator,
+            memory_mib: 256,
+            time_limit: Duration::from_millis(700),
+            work: &work,
+        };
+        let events = Mutex::new(Vec::new());
+        let outcome = boot(&request, &|event| {
+            if let Event::Warning { text } | Event::Note { text } = event {
+                events.lock().unwrap().push(text);
+            }
+        });
+        assert_eq!(fs_err::read_dir(work).unwrap().count(), 0, "nothing stays");
+        (outcome, events.into_inner().unwrap())
+    }
+}
+
+#[test]
+fn a_machine_that_ends_or_hangs_is_an_outcome_with_its_transcript() {
+    let cases = [
+        ("printf 'a\\033[31mb\\r\\nno\\n'; echo bad >&2", "the machine ended before"),
+        ("echo waiting; exec sleep 60", "the agent did not answer in time"),
+        ("exit 1", "the machine did not start"),
+    ];
+    for (script, reason) in cases {
+        let (outcome, _) = Bench::new(script).boot(Some(Accelerator::Emulation));
+        let outcome = outcome.unwrap();
+        assert!(!outcome.answered && outcome.agent_version.is_none());
+        assert!(outcome.reason.unwrap().starts_with(reason), "{reason}");
+        if reason.contains("ended") {
+            assert_eq!(outcome.transcript, ["a\\x1b[31mb", "no", "bad"]);
+        }
+    }
+}
+
+#[test]
+fn virtualization_that_does_not_work_is_said_and_replaced() {
+    let script = "case \"$*\" in *'-accel kvm'*) echo broken >&2; exit 134;; *) echo up;; esac";
+    let (outcome, events) = Bench::new(script).boot(None);
+    assert_eq!(outcome.unwrap().accelerator, Accelerator::Emulation);
+    let said = events.join("\n");
+    assert!(said.contains("broken") || said.contains(KVM), "{said}");
+}
+
+#[test]
+fn a_qemu_that_is_not_there_is_an_error_that_names_it() {
+    let mut bench = Bench::new("");
+    bench.qemu = PathBuf::from("/nowhere/qemu");
+    let (outcome, _) = bench.boot(Some(Accelerator::Emulation));
+    assert_eq!(outcome.unwrap_err().to_string(), "cannot run /nowhere/qemu");
+    bench.guest = PathBuf::from("/nowhere/guest");
+    let (outcome, _) = bench.boot(None);
+    assert_eq!(outcome.unwrap_err().to_string(), "cannot read the guest /nowhere/guest");
+}
+
+/// An initrd with the probe as its first process and nothing else but mount points.
+fn probe_initrd(probe: &Path) -> Vec<u8> {
+    let mut tree = Tree::default();
+    for name in ["dev", "proc", "sys", "run", "tmp", "sbin"] {
+        tree.make_directories(&TreePath::parse(name).unwrap(), &Meta::root(0o755)).unwrap();
+    }
+    let program = Content::Inline(fs_err::read(probe).unwrap().into());
+    let inode = Inode { meta: Meta::root(0o755), kind: Kind::Regular(program) };
+    tree.insert(&TreePath::parse("sbin/init").unwrap(), inode).unwrap();
+    let tree = initrd::with_init(tree, Init::Agent);
+    let mut bytes = Vec::new();
+    let threads = std::num::NonZeroUsize::MIN;
+    initrd::write(&tree, &NoContents, Epoch::default(), threads, &mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn the_probe_answers_from_an_initrd() {
+    let names = ["OSBUILDER_TEST_KERNEL", "OSBUILDER_TEST_PROBE"];
+    let [Some(package), Some(probe)] = names.map(testing::given) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let guest = folder.path().join("initrd");
+    fs_err::write(&guest, probe_initrd(&probe)).unwrap();
+    let boot_folder = fs_err::read_dir(package.join("boot")).unwrap();
+    let is_kernel = |path: &PathBuf| path.to_string_lossy().contains("/vmlinuz-");
+    let vmlinuz = boot_folder.map(|entry| entry.unwrap().path()).find(is_kernel).unwrap();
+    let request = Request {
+        guest: &guest,
+        kernel: Kernel::File { vmlinuz: &vmlinuz, modules: Some(&package.join("lib/modules")) },
+        loader: Some(&probe),
+        attachment: Attachment::Block,
+        qemu: Path::new("qemu-system-x86_64"),
+        accelerator: None,
+        memory_mib: 512,
+        time_limit: Duration::from_secs(180),
+        work: folder.path(),
+    };
+    let outcome = boot(&request, &|_| {}).unwrap();
+    assert!(outcome.answered, "{:?}\n{}", outcome.reason, outcome.transcript.join("\n"));
+    assert_eq!(outcome.agent_version.unwrap(), "0.1.0-probe");
+}
