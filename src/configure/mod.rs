@@ -9,8 +9,10 @@
 //! Deliberately not done: starting services, keeping logs, anything that depends on this host.
 
 mod disk;
+mod lay_out;
 mod order;
 mod passing;
+mod read_back;
 mod script;
 mod triggers;
 
@@ -30,8 +32,10 @@ use crate::package::deb::scripts::ScriptKind;
 use crate::recipe::Recipe;
 use crate::sandbox::{self, Limits, Prepared, Sandbox};
 use crate::store::{self, PackWriter, Store};
-use crate::tree::{self, BadPath, Content, Kind, ListingError, Tree, TreePath};
+use crate::tree::{self, BadPath, Content, Inode, Kind, ListingError, Tree, TreePath};
 use crate::unpack::{Package, Unpacked};
+use disk::Disk;
+use lay_out::{Baseline, Layout};
 use order::Order;
 use script::Setting;
 use triggers::Pending;
@@ -241,26 +245,68 @@ fn run_all(
     (epoch, listener): (Epoch, Listener<'_>),
 ) -> Result<Tree, Error> {
     passing::put_in(&mut tree, packages, epoch)?;
-    let mut prepared = Prepared::new(Limits::default())?;
+    let late = late_paths(&tree, packages, order)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let baseline = disk::lay_out(&tree, store, &mut prepared, threads)?;
+    let layout = Layout { tree: &tree, contents: store, threads };
+    let mut baseline = Baseline::default();
+    let mut prepared = Prepared::new(Limits::default())?;
+    let disk = Disk::open(&prepared.directory())?;
+    let mark: lay_out::Mark<'_> = &mut |path, marks| prepared.mark(path, marks);
+    layout.write(&disk, &|path| !late.contains(path), &mut baseline, mark)?;
     let mut run = Run {
         sandbox: prepared.enter()?,
         setting: Setting { listener, epoch, dpkg_version: dpkg_version(packages) },
         packages,
         order,
+        unpacked: order.sequence.iter().copied().take(order.first_phase).collect(),
         configured: BTreeSet::new(),
         pending: Pending::declared(packages, order),
         scripts: 0,
     };
-    run.phases()?;
+    let (first, second) = order.sequence.split_at(order.first_phase);
+    run.phase(first)?;
+    let mark: lay_out::Mark<'_> = &mut |path, marks| run.sandbox.mark(path, marks);
+    layout.write(&disk, &|path| late.contains(path), &mut baseline, mark)?;
+    run.unpacked.extend(second);
+    run.phase(second)?;
     run.triggers()?;
     run.write_status()?;
     let left = run.sandbox.finish();
-    let reader = disk::Reader { left: &left, baseline: &baseline, before: &tree, epoch, pack };
+    let reader = read_back::Reader { left: &left, baseline: &baseline, before: &tree, epoch, pack };
     let mut tree = reader.read()?;
     passing::take_out(&mut tree, packages, epoch)?;
     Ok(tree)
+}
+
+/// The paths that only packages of the second phase have: scripts of the first phase do not see
+/// them, as in any bootstrap.
+fn late_paths(
+    tree: &Tree,
+    packages: &[Package],
+    order: &Order,
+) -> Result<BTreeSet<TreePath>, Error> {
+    let paths = |indexes: &[usize]| -> Result<BTreeSet<TreePath>, Error> {
+        let chosen = indexes.iter().filter_map(|&index| packages.get(index));
+        let all = chosen.flat_map(|package| &package.paths);
+        all.map(|path| Ok(tree.resolve_parent(path)?)).collect()
+    };
+    let (first, second) = order.sequence.split_at(order.first_phase);
+    let mut late: BTreeSet<_> = paths(second)?.difference(&paths(first)?).cloned().collect();
+    let prefixes: BTreeSet<_> = second
+        .iter()
+        .filter_map(|&index| packages.get(index))
+        .map(|package| format!("{}.", package.database_name).into_bytes())
+        .collect();
+    if let Some(Inode { kind: Kind::Directory(entries), .. }) = tree.get(&database("info")?) {
+        let is_late = |name: &[u8]| {
+            let end = name.iter().rposition(|&byte| byte == b'.');
+            end.is_some_and(|end| prefixes.contains(name.get(..=end).unwrap_or_default()))
+        };
+        for name in entries.keys().filter(|name| is_late(name)) {
+            late.insert(database("info")?.join(name)?);
+        }
+    }
+    Ok(late)
 }
 
 /// The version of dpkg that scripts may ask for: its upstream part.
@@ -275,24 +321,21 @@ struct Run<'a> {
     setting: Setting<'a>,
     packages: &'a [Package],
     order: &'a Order,
+    unpacked: BTreeSet<usize>,
     configured: BTreeSet<usize>,
     pending: Pending,
     scripts: u64,
 }
 
 impl<'a> Run<'a> {
-    /// The essential packages, then the rest: in each phase first every `preinst`, then every
-    /// `postinst`.
-    fn phases(&mut self) -> Result<(), Error> {
-        let (first, second) = self.order.sequence.split_at(self.order.first_phase);
-        for phase in [first, second] {
-            for &index in phase {
-                self.script(index, ScriptKind::Preinst, &["install"])?;
-            }
-            for &index in phase {
-                self.script(index, ScriptKind::Postinst, &["configure", ""])?;
-                self.configured.insert(index);
-            }
+    /// Runs every `preinst` of a phase, then every `postinst`.
+    fn phase(&mut self, phase: &[usize]) -> Result<(), Error> {
+        for &index in phase {
+            self.script(index, ScriptKind::Preinst, &["install"])?;
+        }
+        for &index in phase {
+            self.script(index, ScriptKind::Postinst, &["configure", ""])?;
+            self.configured.insert(index);
         }
         Ok(())
     }
@@ -342,6 +385,7 @@ impl<'a> Run<'a> {
     /// Writes dpkg's list of packages, so that scripts which ask it are told what is so.
     fn write_status(&self) -> Result<(), Error> {
         let mut sorted: Vec<_> = self.packages.iter().enumerate().collect();
+        sorted.retain(|(index, _)| self.unpacked.contains(index));
         sorted.sort_by_key(|(_, package)| (&package.name, &package.architecture));
         let text = |(index, package): (usize, &Package)| {
             let configured = self.configured.contains(&index);

@@ -31,7 +31,7 @@ pub(super) fn order(packages: &[Package]) -> Result<Order, Error> {
     let mut queue = Queue { packages, needs: &needs, done: BTreeSet::new(), sequence: Vec::new() };
     queue.configure(first.iter().copied().collect());
     let first_phase = queue.sequence.len();
-    let early = needs.closure(needs.pre.values().flatten().copied());
+    let early = needs.closure(needs.pre.iter().copied());
     queue.configure(early.difference(&first).copied().collect());
     let mut rest: Vec<_> =
         (0..packages.len()).filter(|index| !queue.done.contains(index)).collect();
@@ -49,31 +49,31 @@ fn bin(name: &str) -> u32 {
 
 /// Who needs whom: indexes into the packages.
 struct Needs {
-    /// Each package's dependencies of both kinds.
-    all: BTreeMap<usize, BTreeSet<usize>>,
-    /// Pre-dependencies alone, of packages that are not essential.
-    pre: BTreeMap<usize, BTreeSet<usize>>,
+    /// Each package's dependencies: groups of packages, one of which is enough; the first one is
+    /// preferred.
+    all: BTreeMap<usize, Vec<Vec<usize>>>,
+    /// The preferred pre-dependencies, of packages that are not essential.
+    pre: BTreeSet<usize>,
 }
 
 impl Needs {
     fn new(packages: &[Package]) -> Result<Self, Error> {
         let providers = providers(packages)?;
-        let mut needs = Self { all: BTreeMap::new(), pre: BTreeMap::new() };
+        let mut needs = Self { all: BTreeMap::new(), pre: BTreeSet::new() };
         for (index, package) in packages.iter().enumerate() {
-            let pre = satisfied_by(package, "Pre-Depends", &providers, packages)?;
-            let mut all = satisfied_by(package, "Depends", &providers, packages)?;
-            all.extend(&pre);
-            all.remove(&index);
-            needs.all.insert(index, all);
+            let mut all = groups(package, "Pre-Depends", &providers, packages)?;
             if !package.is_essential() {
-                needs.pre.insert(index, pre);
+                needs.pre.extend(all.iter().filter_map(|group| group.first()));
             }
+            all.extend(groups(package, "Depends", &providers, packages)?);
+            all.retain(|group| !group.is_empty() && !group.contains(&index));
+            needs.all.insert(index, all);
         }
         Ok(needs)
     }
 
-    fn of(&self, index: usize) -> impl Iterator<Item = usize> {
-        self.all.get(&index).into_iter().flatten().copied()
+    fn of(&self, index: usize) -> impl Iterator<Item = &Vec<usize>> {
+        self.all.get(&index).into_iter().flatten()
     }
 
     /// The given packages and all that they need.
@@ -82,7 +82,7 @@ impl Needs {
         let mut reached = BTreeSet::new();
         while let Some(index) = pending.pop() {
             if reached.insert(index) {
-                pending.extend(self.of(index));
+                pending.extend(self.of(index).filter_map(|group| group.first()));
             }
         }
         reached
@@ -104,28 +104,28 @@ fn providers(packages: &[Package]) -> Result<BTreeMap<String, Vec<usize>>, Error
     Ok(providers)
 }
 
-/// The packages that satisfy a field: of each group, the first alternative that is there. The
-/// solver has proven versions and architectures.
-fn satisfied_by(
+/// The groups of a field: those alternatives that are there, in order. The solver has proven
+/// versions and architectures.
+fn groups(
     package: &Package,
     field: &str,
     providers: &BTreeMap<String, Vec<usize>>,
     packages: &[Package],
-) -> Result<BTreeSet<usize>, Error> {
+) -> Result<Vec<Vec<usize>>, Error> {
     let text = package.control.get(field).unwrap_or_default();
     let groups = relation::parse(text).map_err(Error::relation(package))?;
-    let mut satisfied = BTreeSet::new();
-    for group in groups {
-        let candidates = group.iter().filter_map(|alternative| {
-            let all = providers.get(alternative.name)?;
-            let same = |&&index: &&usize| {
-                packages.get(index).is_some_and(|other| other.architecture == package.architecture)
-            };
-            all.iter().find(same).or_else(|| all.first())
-        });
-        satisfied.extend(candidates.take(1));
-    }
-    Ok(satisfied)
+    let same = |index: usize| {
+        packages.get(index).is_some_and(|other| other.architecture == package.architecture)
+    };
+    let candidates = |name: &str| {
+        let mut all = providers.get(name).cloned().unwrap_or_default();
+        all.sort_by_key(|&index| !same(index));
+        all
+    };
+    let present = |group: Vec<relation::Relation<'_>>| {
+        group.iter().flat_map(|alternative| candidates(alternative.name)).collect()
+    };
+    Ok(groups.into_iter().map(present).collect())
 }
 
 /// dpkg's queue.
@@ -141,7 +141,10 @@ impl Queue<'_> {
     fn configure(&mut self, mut waiting: VecDeque<usize>) {
         let mut deferred = 0;
         while let Some(index) = waiting.pop_front() {
-            let ready = self.needs.of(index).all(|need| self.done.contains(&need));
+            let ready = self
+                .needs
+                .of(index)
+                .all(|group| group.iter().any(|candidate| self.done.contains(candidate)));
             if ready {
                 self.take(index);
                 deferred = 0;
@@ -216,6 +219,19 @@ mod tests {
             package("y", ""),
         ];
         assert_eq!(names(&packages)[..2], ["y", "zz"]);
+    }
+
+    #[test]
+    fn any_alternative_that_is_configured_is_enough() {
+        let packages = [
+            package("adduser", "Depends: zlib"),
+            package("bus", "Depends: adduser | sysusers"),
+            package("systemd", "Essential: yes\nProvides: sysusers"),
+            package("zlib", ""),
+        ];
+        let order = names(&packages);
+        let place = |name| order.iter().position(|other| *other == name);
+        assert!(place("bus") < place("adduser"), "{order:?}");
     }
 
     #[test]

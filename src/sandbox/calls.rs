@@ -28,13 +28,13 @@ pub(super) enum Reply {
 
 /// The state behind the answers.
 #[derive(Debug)]
-pub(super) struct Calls {
+pub(super) struct Calls<'a> {
     /// The tree's root without mounts inside.
-    pub(super) tree: OwnedFd,
+    pub(super) tree: &'a OwnedFd,
     /// The device number of its file system.
     pub(super) device: u64,
     /// What was recorded so far.
-    pub(super) record: Record,
+    pub(super) record: &'a mut Record,
 }
 
 /// A call with its arguments.
@@ -50,7 +50,7 @@ const UNCHANGED: u32 = u32::MAX;
 /// The longest value of an attribute, of linux/limits.h.
 const LONGEST_VALUE: usize = 65_536;
 
-impl Calls {
+impl Calls<'_> {
     /// Answers one call.
     pub(super) fn answer(
         &mut self,

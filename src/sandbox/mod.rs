@@ -298,6 +298,17 @@ impl Sandbox {
         run::run(&self.inside, &self.limits, command, output)
     }
 
+    /// As [`Prepared::mark`], between two commands.
+    ///
+    /// # Errors
+    /// [`Error::Unmarkable`].
+    pub fn mark(&self, path: &TreePath, marks: Marks) -> Result<(), Error> {
+        let inode = inode_at(&self.directory, path)
+            .map_err(|errno| Error::Unmarkable { path: path.clone(), source: errno.into() })?;
+        self.supervisor.change(|record| *record.entry(inode) = marks);
+        Ok(())
+    }
+
     /// Reads a regular file of the tree, empty if it is not there. Links are followed inside the
     /// tree only.
     ///

@@ -5,6 +5,7 @@
 //! `seccomp_unotify(2)`.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -16,44 +17,57 @@ use super::{Error, Record, kernel};
 /// The thread and what it will return.
 #[derive(Debug)]
 pub(super) struct Supervisor {
-    thread: JoinHandle<Record>,
+    thread: JoinHandle<()>,
+    record: Arc<Mutex<Record>>,
 }
 
 impl Supervisor {
     /// Starts answering. `tree` is the tree's root without mounts inside.
     pub(super) fn start(listener: OwnedFd, tree: OwnedFd, record: Record) -> Result<Self, Error> {
         let device = rustix::fs::fstat(&tree)?.st_dev;
-        let calls = Calls { tree, device, record };
+        let record = Arc::new(Mutex::new(record));
+        let shared = Arc::clone(&record);
         let thread = std::thread::Builder::new()
             .name("system calls".into())
-            .spawn(move || answer_all(&listener, calls))
+            .spawn(move || answer_all(&listener, &tree, device, &shared))
             .map_err(Error::Thread)?;
-        Ok(Self { thread })
+        Ok(Self { thread, record })
+    }
+
+    /// Changes the record between two commands.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Record)) {
+        change(&mut self.record.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Waits for the end, which comes when all processes are gone, and returns the record.
     pub(super) fn finish(self) -> Record {
-        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        if let Err(panic) = self.thread.join() {
+            std::panic::resume_unwind(panic);
+        }
+        std::mem::take(&mut *self.record.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-fn answer_all(listener: &OwnedFd, mut calls: Calls) -> Record {
+fn answer_all(listener: &OwnedFd, tree: &OwnedFd, device: u64, record: &Mutex<Record>) {
     kernel::wake_synchronously(listener.as_fd());
     loop {
         let mut waits = [PollFd::new(listener, PollFlags::IN)];
         match poll(&mut waits, None) {
             Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => return calls.record,
+            Err(_) => return,
         }
         let [wait] = waits;
         if !wait.revents().contains(PollFlags::IN) {
             if wait.revents().intersects(PollFlags::HUP | PollFlags::ERR) {
-                return calls.record;
+                return;
             }
             continue;
         }
         let Ok(Some(call)) = kernel::receive_notification(listener.as_fd()) else { continue };
-        let reply = calls.answer(&call, || kernel::still_waits(listener.as_fd(), call.id));
+        let still_waits = || kernel::still_waits(listener.as_fd(), call.id);
+        let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
+        let reply = Calls { tree, device, record: &mut record }.answer(&call, still_waits);
+        drop(record);
         let (val, error, flags) = match reply {
             #[expect(clippy::cast_possible_truncation, reason = "the flag is 1")]
             Reply::Continue => (0, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),

@@ -1,0 +1,131 @@
+//! The tree that scripts have left, from the sandbox's file system into memory.
+//!
+//! In: the directory, what was laid out in it, the record of what the disk does not show; out: a
+//! tree, changed contents in the store. What scripts left alone is recognized by its inode number
+//! and the time of its last change, which only the kernel sets, and is not read again. What they
+//! left is hostile until proven plain: no link is followed, no pipe opened, nothing recursed into;
+//! see threats S16.
+
+use std::collections::BTreeMap;
+
+use rustix::fs::{FileType, OFlags, Stat};
+use rustix::io::Errno;
+
+use super::Error;
+use super::disk::Disk;
+use super::lay_out::{Baseline, changed};
+use crate::epoch::Epoch;
+use crate::sandbox::{Left, Marks, Node};
+use crate::store::PackWriter;
+use crate::tree::{Content, Inode, Kind, Meta, Tree, TreePath};
+
+/// What reading back takes.
+pub(super) struct Reader<'a> {
+    pub(super) left: &'a Left,
+    pub(super) baseline: &'a Baseline,
+    /// The tree that was laid out.
+    pub(super) before: &'a Tree,
+    pub(super) epoch: Epoch,
+    /// Where changed contents go.
+    pub(super) pack: &'a PackWriter,
+}
+
+impl Reader<'_> {
+    /// Reads the directory.
+    pub(super) fn read(&self) -> Result<Tree, Error> {
+        let disk = Disk::open(&self.left.directory())?;
+        let root = self.inode(&disk, &TreePath::ROOT, &disk.stat(&TreePath::ROOT)?, None)?;
+        let mut tree = Tree::new(root.meta);
+        let mut pending = vec![TreePath::ROOT];
+        let mut first_names: BTreeMap<u64, TreePath> = BTreeMap::new();
+        while let Some(directory) = pending.pop() {
+            let group = tree.get(&directory).and_then(|inode| inherited_group(&inode.meta));
+            for name in disk.names(&directory)? {
+                let path = directory.join(&name)?;
+                let stat = disk.stat(&path)?;
+                if let Some(first) = first_names.get(&stat.st_ino) {
+                    tree.link(&path, first)?;
+                    continue;
+                }
+                let inode = self.inode(&disk, &path, &stat, group)?;
+                if matches!(inode.kind, Kind::Directory(_)) {
+                    pending.push(path.clone());
+                } else if stat.st_nlink > 1 {
+                    first_names.insert(stat.st_ino, path.clone());
+                }
+                tree.insert(&path, inode)?;
+            }
+        }
+        Ok(tree)
+    }
+
+    fn inode(
+        &self,
+        disk: &Disk,
+        path: &TreePath,
+        stat: &Stat,
+        group: Option<u32>,
+    ) -> Result<Inode, Error> {
+        let known = self.baseline.get(stat.st_ino);
+        let marks = self.left.record.get(stat.st_ino);
+        let before = known.map(|(id, _)| self.before.inode(id));
+        let untouched = known.is_some_and(|(_, at)| at == changed(stat));
+        let kind = match (marks.and_then(|marks| marks.node), before) {
+            (Some(Node::Character(device)), _) => Kind::CharacterDevice(device),
+            (Some(Node::Block(device)), _) => Kind::BlockDevice(device),
+            (None, Some(before)) if untouched && is_leaf(before) => before.kind.clone(),
+            (None, _) => self.kind(disk, path, stat)?,
+        };
+        let default =
+            Marks { gid: group.filter(|_| known.is_none()).unwrap_or(0), ..Marks::default() };
+        let Marks { uid, gid, xattrs, .. } = marks.unwrap_or(&default).clone();
+        let mode = match kind {
+            Kind::Symlink(_) => 0o777,
+            #[expect(clippy::cast_possible_truncation, reason = "twelve bits are left")]
+            _ => (stat.st_mode & 0o7777) as u16,
+        };
+        let mtime = self.epoch.clamp(stat.st_mtime);
+        Ok(Inode { meta: Meta { mode, uid, gid, mtime, xattrs }, kind })
+    }
+
+    fn kind(&self, disk: &Disk, path: &TreePath, stat: &Stat) -> Result<Kind, Error> {
+        Ok(match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => Kind::Directory(BTreeMap::new()),
+            FileType::Symlink => {
+                let place = disk.place(path)?;
+                let target = rustix::fs::readlinkat(&place.folder, place.name, Vec::new())
+                    .map_err(disk.failed("read the link", path))?;
+                Kind::Symlink(target.into_bytes().into())
+            }
+            FileType::Fifo => Kind::Fifo,
+            FileType::Socket => Kind::Socket,
+            FileType::RegularFile => self.content(disk, path)?,
+            _ => return Err(Error::UnknownKind { path: path.clone() }),
+        })
+    }
+
+    fn content(&self, disk: &Disk, path: &TreePath) -> Result<Kind, Error> {
+        let open = || disk.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK, 0);
+        let file = match open() {
+            Err(Errno::ACCESS) => {
+                disk.set_mode(path, 0o400)?;
+                open()
+            }
+            other => other,
+        };
+        let file = file.map_err(disk.failed("open", path))?;
+        let file = fs_err::File::from_parts(file.into(), disk.path.join("…"));
+        let (digest, size) = self.pack.add(file)?;
+        Ok(Kind::Regular(Content::Stored { digest, size }))
+    }
+}
+
+/// Whether an inode's kind can be taken over as it is: a directory's entries cannot.
+fn is_leaf(inode: &Inode) -> bool {
+    !matches!(inode.kind, Kind::Directory(_))
+}
+
+/// The group that new files in a directory get: its own, if it has the set-gid bit.
+fn inherited_group(meta: &Meta) -> Option<u32> {
+    (meta.mode & 0o2000 != 0).then_some(meta.gid)
+}
