@@ -405,7 +405,7 @@ mod tests {
             let options =
                 Options { threads: NonZeroUsize::new(2).unwrap(), holding: Holding::Tame };
             let parent = Folder::open(top.path()).unwrap();
-            for _ in 0..150 {
+            for _ in 0..60 {
                 written += u32::from(write(&tree, &NoContents, &target, options).is_ok());
                 drop(remove(&parent, OsStr::new("target")));
             }
