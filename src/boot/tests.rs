@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::*;
 use crate::epoch::Epoch;
 use crate::image::initrd;
-use crate::recipe::Init;
+use crate::recipe::{FileSystem, ImageOptions, Init};
 use crate::testing;
 use crate::tree::{Content, Inode, Kind, Meta, NoContents, Tree, TreePath};
 
@@ -94,8 +94,8 @@ fn a_qemu_that_is_not_there_is_an_error_that_names_it() {
     assert_eq!(outcome.unwrap_err().to_string(), "cannot read the guest /nowhere/guest");
 }
 
-/// An initrd with the probe as its first process and nothing else but mount points.
-fn probe_initrd(probe: &Path) -> Vec<u8> {
+/// The probe as the first process, and nothing else but mount points.
+fn probe_tree(probe: &Path) -> Tree {
     let mut tree = Tree::default();
     for name in ["dev", "proc", "sys", "run", "tmp", "sbin"] {
         tree.make_directories(&TreePath::parse(name).unwrap(), &Meta::root(0o755)).unwrap();
@@ -103,20 +103,42 @@ fn probe_initrd(probe: &Path) -> Vec<u8> {
     let program = Content::Inline(fs_err::read(probe).unwrap().into());
     let inode = Inode { meta: Meta::root(0o755), kind: Kind::Regular(program) };
     tree.insert(&TreePath::parse("sbin/init").unwrap(), inode).unwrap();
-    let tree = initrd::with_init(tree, Init::Agent);
-    let mut bytes = Vec::new();
-    let threads = std::num::NonZeroUsize::MIN;
-    initrd::write(&tree, &NoContents, Epoch::default(), threads, &mut bytes).unwrap();
-    bytes
+    tree
 }
 
-#[test]
-fn the_probe_answers_from_an_initrd() {
-    let names = ["OSBUILDER_TEST_KERNEL", "OSBUILDER_TEST_PROBE"];
-    let [Some(package), Some(probe)] = names.map(testing::given) else { return };
+fn probe_initrd(tree: Tree, path: &Path) {
+    let tree = initrd::with_init(tree, Init::Agent);
+    let mut file = fs_err::File::create(path).unwrap();
+    let threads = std::num::NonZeroUsize::MIN;
+    initrd::write(&tree, &NoContents, Epoch::default(), threads, &mut file).unwrap();
+}
+
+fn probe_image(tree: &Tree, path: &Path) {
+    let options = ImageOptions {
+        file_system: FileSystem::Ext4,
+        block_size: 4096,
+        free_space_mib: 0,
+        alignment_mib: 128,
+        dax_header: true,
+        journal: false,
+    };
+    let plan = crate::image::plan(tree, &options, Epoch::default()).unwrap();
+    let file = fs_err::OpenOptions::new().write(true).create(true).open(path).unwrap();
+    crate::image::write(&plan, &NoContents, &file, 1).unwrap();
+}
+
+/// The kernel's package, unpacked, and the probe, where the tests are given both.
+fn at_hand() -> Option<(PathBuf, PathBuf)> {
+    let given = ["OSBUILDER_TEST_KERNEL", "OSBUILDER_TEST_PROBE"].map(testing::given);
+    if let [Some(package), Some(probe)] = given { Some((package, probe)) } else { None }
+}
+
+/// Boots what `write` made of the probe, with Debian's kernel.
+fn the_probe_answers(attachment: Attachment, write: impl Fn(Tree, &Path)) {
+    let Some((package, probe)) = at_hand() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let guest = folder.path().join("initrd");
-    fs_err::write(&guest, probe_initrd(&probe)).unwrap();
+    let guest = folder.path().join("guest");
+    write(probe_tree(&probe), &guest);
     let boot_folder = fs_err::read_dir(package.join("boot")).unwrap();
     let is_kernel = |path: &PathBuf| path.to_string_lossy().contains("/vmlinuz-");
     let vmlinuz = boot_folder.map(|entry| entry.unwrap().path()).find(is_kernel).unwrap();
@@ -124,7 +146,7 @@ fn the_probe_answers_from_an_initrd() {
         guest: &guest,
         kernel: Kernel::File { vmlinuz: &vmlinuz, modules: Some(&package.join("lib/modules")) },
         loader: Some(&probe),
-        attachment: Attachment::Block,
+        attachment,
         qemu: Path::new("qemu-system-x86_64"),
         accelerator: None,
         memory_mib: 512,
@@ -134,4 +156,20 @@ fn the_probe_answers_from_an_initrd() {
     let outcome = boot(&request, &|_| {}).unwrap();
     assert!(outcome.answered, "{:?}\n{}", outcome.reason, outcome.transcript.join("\n"));
     assert_eq!(outcome.agent_version.unwrap(), "0.1.0-probe");
+    assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 1, "nothing stays");
+}
+
+#[test]
+fn the_probe_answers_from_an_initrd() {
+    the_probe_answers(Attachment::Block, probe_initrd);
+}
+
+#[test]
+fn the_probe_answers_from_an_image_as_a_disk() {
+    the_probe_answers(Attachment::Block, |tree, path| probe_image(&tree, path));
+}
+
+#[test]
+fn the_probe_answers_from_an_image_as_memory() {
+    the_probe_answers(Attachment::Nvdimm, |tree, path| probe_image(&tree, path));
 }

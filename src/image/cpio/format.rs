@@ -82,9 +82,8 @@ impl Header {
 
     /// Reads a header. Returns what is wrong with it otherwise.
     pub(super) fn parse(bytes: &[u8; HEADER_LENGTH]) -> Result<Self, &'static str> {
-        let digits = match bytes.split_first_chunk() {
-            Some((MAGIC | MAGIC_WITH_CHECKSUM, digits)) => digits,
-            _ => return Err("does not begin with the magic 070701"),
+        let Some((MAGIC | MAGIC_WITH_CHECKSUM, digits)) = bytes.split_first_chunk() else {
+            return Err("does not begin with the magic 070701");
         };
         let mut numbers = digits.chunks_exact(8).map(number);
         let mut next = || numbers.next().flatten().ok_or("has a number that is not hexadecimal");

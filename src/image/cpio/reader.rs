@@ -122,7 +122,7 @@ impl<R: BufRead> Entries<R> {
             self.input.consume(zeros);
             self.position = self.position.saturating_add(zeros as u64);
             match next {
-                Some(b'0') if self.position % ALIGNMENT == 0 => return Ok(true),
+                Some(b'0') if self.position.is_multiple_of(ALIGNMENT) => return Ok(true),
                 Some(b'0') => return Err(self.broken("does not begin at a multiple of four bytes")),
                 Some(_) if self.count == 0 && self.position == 0 => {
                     return Err(self.broken("does not begin with the magic 070701"));
@@ -158,7 +158,7 @@ impl<R: BufRead> Entries<R> {
 
     fn read_name(&mut self, namesize: u32) -> Result<Vec<u8>, Error> {
         let length = usize::try_from(namesize).unwrap_or(usize::MAX);
-        if length < 2 || length > NAME_LIMIT + 1 {
+        if !(2..=NAME_LIMIT + 1).contains(&length) {
             return Err(self.broken("has a name of no byte or of more than 4095"));
         }
         let with_padding = padding((HEADER_LENGTH as u64).saturating_add(namesize.into()));
@@ -404,7 +404,7 @@ mod tests {
     #[test]
     fn c16_lengths_that_cannot_be_are_refused() {
         let good = entry(b"x", FILE, b"");
-        assert!(parse(&archive(&[good.clone()])[..]).is_ok());
+        assert!(parse(&archive(std::slice::from_ref(&good))[..]).is_ok());
         for size in ["00000000", "00000001", "00001001", "FFFFFFFF", "-0000001"] {
             let mut bad = good.clone();
             bad[94..102].copy_from_slice(size.as_bytes());
