@@ -252,6 +252,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_automatic_weighs_less() {
+        let pin = |lines: &str| parse(&format!("{HEAD}{lines}")).unwrap().pin;
+        assert_eq!(pin(""), 500);
+        assert_eq!(pin("NotAutomatic: no\nButAutomaticUpgrades: yes\n"), 500);
+        assert_eq!(pin("NotAutomatic: yes\nButAutomaticUpgrades: yes\n"), 100);
+        assert_eq!(pin("NotAutomatic: yes\n"), 1);
+    }
+
+    #[test]
     fn d4_a_release_without_a_proper_date_is_refused() {
         assert_eq!(parse("Suite: x\n"), Err(Error::NoDate));
         let bad = HEAD.replace("09 Aug", "31 Feb");

@@ -12,17 +12,19 @@
 /// [`BadPath`] with the rule that is broken.
 pub fn check(path: &str) -> Result<&str, BadPath> {
     let clean = path.strip_prefix("./").unwrap_or(path);
+    let bad = |rule| BadPath { path: path.chars().take(120).collect(), rule };
+    check_bytes(clean.as_bytes()).map_err(bad)?;
     let mut decoded = clean.as_bytes().to_vec();
-    loop {
-        check_bytes(&decoded)
-            .map_err(|rule| BadPath { path: path.chars().take(120).collect(), rule })?;
-        // A server may decode more than once.
+    // A server may decode more than once.
+    while decoded.contains(&b'%') {
         let next = decode_percent(&decoded);
         if next == decoded {
-            return Ok(clean);
+            break;
         }
+        check_bytes(&next).map_err(bad)?;
         decoded = next;
     }
+    Ok(clean)
 }
 
 fn check_bytes(path: &[u8]) -> Result<(), &'static str> {

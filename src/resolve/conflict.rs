@@ -27,7 +27,7 @@ pub struct Sentence {
 
 impl Sentence {
     /// A statement that needs no explanation.
-    pub fn plain(text: impl Into<String>) -> Self {
+    pub(super) fn plain(text: impl Into<String>) -> Self {
         Self { text: text.into(), because: Vec::new() }
     }
 
@@ -40,7 +40,7 @@ impl Sentence {
 impl fmt::Display for Conflict {
     /// One line a sentence, explanations indented below, each line after a line feed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("these packages cannot be installed together:")?;
+        f.write_str("what is asked for cannot be installed:")?;
         self.sentences.iter().try_for_each(|sentence| sentence.show(f, 1))
     }
 }

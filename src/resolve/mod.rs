@@ -16,7 +16,7 @@ use crate::digest::Digest;
 use crate::distro::Family;
 use crate::fetch::Indexes;
 use crate::lock::{FORMAT, Lock, LockedPackage, LockedRepository};
-use crate::package::deb::index::{self, Index};
+use crate::package::deb::index::{self, Index, Package};
 use crate::package::{BadName, PackageName};
 use crate::recipe::{Recipe, Variant};
 
@@ -187,6 +187,33 @@ pub fn check_lock(lock: &Lock, recipe: &Recipe) -> Result<(), Error> {
     differs("request", &lock.request.to_string(), &request_digest(recipe).to_string())
 }
 
+/// Checks that the packages of a lock hold each other up: each dependency leads to one of them, and
+/// no two exclude each other. For this their `control` files are needed, in the lock's order.
+///
+/// # Errors
+/// [`Error::Control`] for a file that is not that of its package, [`Error::Incomplete`] for the
+/// first dependency or conflict that fails.
+pub fn check_complete(lock: &Lock, recipe: &Recipe, controls: &[&[u8]]) -> Result<(), Error> {
+    if let Some(extra) = lock.packages.get(controls.len()) {
+        return Err(Error::Control { package: extra.name.clone() });
+    }
+    let read = lock.packages.iter().zip(controls).map(|(locked, text)| read_control(locked, text));
+    let packages = read.collect::<Result<Vec<_>, _>>()?;
+    let packages: Vec<_> = packages.iter().collect();
+    let native = recipe.architecture.debian_name();
+    deb::validate::check(native, &[], &packages).map_err(Error::Incomplete)
+}
+
+/// Reads the `control` file of a locked package, and checks that it is that package's.
+fn read_control<'a>(locked: &LockedPackage, control: &'a [u8]) -> Result<Package<'a>, Error> {
+    let package = Package::of_control(control, ("", locked.size, locked.digest)).ok();
+    let is_meant = |p: &Package<'_>| {
+        (p.name, p.version.as_str()) == (locked.name.as_str(), locked.version.as_str())
+            && p.architecture == locked.architecture
+    };
+    package.filter(is_meant).ok_or_else(|| Error::Control { package: locked.name.clone() })
+}
+
 /// Why there is no lock.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -210,6 +237,15 @@ pub enum Error {
     /// A package has a name that no package can have.
     #[error("a chosen package cannot be named")]
     Name(#[from] BadName),
+    /// A control file is not that of the locked package.
+    #[error("the package {package} is not what the lock says it is")]
+    Control {
+        /// The package.
+        package: PackageName,
+    },
+    /// The packages of a lock do not hold each other up.
+    #[error("the packages of the lock do not fit together")]
+    Incomplete(#[source] deb::validate::Flaw),
     /// The lock answers another question.
     #[error("the lock is for another recipe: its {what} is {locked}, the recipe's is {asked}")]
     OtherRecipe {
@@ -220,4 +256,134 @@ pub enum Error {
         /// In the recipe.
         asked: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::epoch::Epoch;
+    use crate::recipe::{self, Options, RecipeFile, Surroundings};
+
+    const A: &str = "Package: a\nVersion: 1\nArchitecture: amd64\nDepends: b\n";
+    const B: &str = "Package: b\nVersion: 2\nArchitecture: all\nEssential: yes\n";
+
+    fn recipe(text: &str) -> Recipe {
+        let text = format!("distribution = \"debian\"\narchitecture = \"x86_64\"\n{text}");
+        let file = RecipeFile { path: "test.toml".as_ref(), text: &text };
+        let surroundings = Surroundings { without_agent: true, ..Surroundings::default() };
+        let request = recipe::Request {
+            file: Some(file),
+            environment: &std::collections::BTreeMap::new(),
+            options: &Options::default(),
+            surroundings: &surroundings,
+        };
+        recipe::read(request).unwrap().recipe
+    }
+
+    fn snapshot(suite: &str, date: u64) -> LockedRepository {
+        LockedRepository {
+            url: "http://ftp.debian.org/debian".to_owned(),
+            suite: suite.to_owned(),
+            components: vec!["main".to_owned()],
+            digest: Digest::of(suite.as_bytes()),
+            date: Epoch::new(date).unwrap(),
+            signed_by: Vec::new(),
+        }
+    }
+
+    fn text(controls: &[&str]) -> Vec<Vec<u8>> {
+        let file = |control: &&str| {
+            let digest = Digest::of(control.as_bytes());
+            format!("{control}Filename: pool/{digest}\nSize: 1\nSHA256: {digest}\n\n")
+        };
+        vec![controls.iter().map(file).collect::<String>().into_bytes()]
+    }
+
+    fn resolved(texts: &[Vec<u8>]) -> Result<Lock, Error> {
+        let (main, security) = (snapshot("trixie", 7), snapshot("trixie-security", 9));
+        let repositories = [
+            Repository { locked: &main, texts, pin: 500 },
+            Repository { locked: &security, texts: &[], pin: 500 },
+        ];
+        resolve_from(&recipe("packages = [\"a\"]"), &repositories)
+    }
+
+    #[test]
+    fn a_lock_says_what_was_chosen_from_where_and_when() {
+        let lock = resolved(&text(&[A, B])).unwrap();
+        let shown = |p: &LockedPackage| format!("{} {} {}", p.name, p.version, p.architecture);
+        assert_eq!(lock.packages.iter().map(shown).collect::<Vec<_>>(), ["a 1 amd64", "b 2 all"]);
+        assert_eq!((lock.epoch.seconds(), lock.repositories.len()), (9, 2));
+        assert_eq!((lock.distribution.as_str(), lock.release.as_str()), ("debian", "trixie"));
+        assert_eq!(Lock::parse(&lock.to_string()).unwrap(), lock);
+        assert_eq!(resolved(&text(&[B, A])).unwrap(), lock);
+    }
+
+    #[test]
+    fn what_cannot_be_is_an_error_that_names_the_suite_or_the_packages() {
+        let error = resolved(&text(&[A])).unwrap_err().to_string();
+        assert!(error.contains("a 1 needs b\n    no repository has b"), "{error}");
+        let error = resolved(&[b"Package: a\n".to_vec()]).unwrap_err().to_string();
+        assert_eq!(error, "the repository trixie cannot be used");
+    }
+
+    #[test]
+    fn all_that_bears_on_the_choice_changes_the_request_and_nothing_else_does() {
+        let plain = request_digest(&recipe("packages = [\"a\", \"b\"]"));
+        for same in
+            ["packages = [\"b\", \"a\", \"a\"]", "packages = [\"a\"]\nextra-packages = [\"b\"]"]
+        {
+            assert_eq!(request_digest(&recipe(same)), plain, "{same}");
+        }
+        let mut mirrored = recipe("packages = [\"a\", \"b\"]");
+        mirrored.sources.mirrors = vec!["http://example.org/debian".to_owned()];
+        assert_eq!(request_digest(&mirrored), plain);
+        let mut other = recipe("packages = [\"a\", \"b\"]");
+        let changes: [fn(&mut Recipe); 7] = [
+            |r| r.packages.recommends = true,
+            |r| r.packages.variant = Variant::Essential,
+            |r| r.sources.components = vec!["contrib".to_owned()],
+            |r| r.sources.extra_suites = vec!["trixie-backports".to_owned()],
+            |r| r.sources.release_only = true,
+            |r| r.sources.insecure = true,
+            |r| drop(r.packages.base.pop()),
+        ];
+        let mut seen = vec![plain];
+        for change in changes {
+            change(&mut other);
+            let digest = request_digest(&other);
+            assert!(!seen.contains(&digest));
+            seen.push(digest);
+        }
+    }
+
+    #[test]
+    fn a_lock_for_another_recipe_is_refused() {
+        let lock = resolved(&text(&[A, B])).unwrap();
+        assert!(check_lock(&lock, &recipe("packages = [\"a\"]")).is_ok());
+        let other = recipe("packages = [\"b\"]");
+        let error = check_lock(&lock, &other).unwrap_err().to_string();
+        assert!(error.starts_with("the lock is for another recipe: its request is"), "{error}");
+        let older = recipe("packages = [\"a\"]\nversion = \"bookworm\"");
+        let error = check_lock(&lock, &older).unwrap_err().to_string();
+        assert!(error.ends_with("its release is trixie, the recipe's is bookworm"), "{error}");
+    }
+
+    #[test]
+    fn a_lock_whose_dependencies_lead_elsewhere_is_refused() {
+        let lock = resolved(&text(&[A, B])).unwrap();
+        let recipe = recipe("packages = [\"a\"]");
+        let check = |lock: &Lock, controls: &[&str]| {
+            let controls: Vec<_> = controls.iter().map(|c| c.as_bytes()).collect();
+            check_complete(lock, &recipe, &controls)
+        };
+        assert!(check(&lock, &[A, B]).is_ok());
+        assert!(matches!(check(&lock, &[B, A]), Err(Error::Control { .. })));
+        assert!(matches!(check(&lock, &[A]), Err(Error::Control { .. })));
+        let mut shorter = lock.clone();
+        shorter.packages.pop();
+        assert!(matches!(check(&shorter, &[A]), Err(Error::Incomplete(_))));
+        let newer = A.replace("Version: 1", "Version: 1.1");
+        assert!(matches!(check(&lock, &[&newer, B]), Err(Error::Control { .. })));
+    }
 }

@@ -1,7 +1,6 @@
 //! Debian's version order: ours against `dpkg --compare-versions`, on random pairs.
 
 use std::cmp::Ordering;
-use std::process::Command;
 
 use osbuilder::package::deb::version::Version;
 
@@ -65,9 +64,9 @@ fn versions_are_ordered_as_dpkg_orders_them() {
         else echo '>'; fi
         shift 2
     done";
-    let arguments = pairs.iter().flat_map(|(a, b)| [a, b]);
-    let output = Command::new("sh").args(["-c", script, "sh"]).args(arguments).output().unwrap();
-    let answers = String::from_utf8(output.stdout).unwrap();
+    let texts = pairs.iter().flat_map(|(a, b)| [a.as_str(), b.as_str()]);
+    let arguments: Vec<&str> = ["-c", script, "sh"].into_iter().chain(texts).collect();
+    let answers = String::from_utf8(judge::run("sh", &arguments)).unwrap();
     assert_eq!(answers.lines().count(), pairs.len());
     for ((a, b), answer) in pairs.iter().zip(answers.lines()) {
         let ours = match Version::parse(a).unwrap().cmp(&Version::parse(b).unwrap()) {
@@ -92,8 +91,9 @@ fn what_dpkg_validates_is_accepted_and_nothing_else() {
     // dpkg takes the first for options, and reads a sign before the epoch, which we do not.
     texts.retain(|text: &String| !text.starts_with('-') && !text.starts_with('+'));
     let script = "for v; do dpkg --validate-version \"$v\" >/dev/null 2>&1; echo $?; done";
-    let output = Command::new("sh").args(["-c", script, "sh"]).args(&texts).output().unwrap();
-    let answers = String::from_utf8(output.stdout).unwrap();
+    let words = texts.iter().map(String::as_str);
+    let arguments: Vec<&str> = ["-c", script, "sh"].into_iter().chain(words).collect();
+    let answers = String::from_utf8(judge::run("sh", &arguments)).unwrap();
     assert_eq!(answers.lines().count(), texts.len());
     for (text, answer) in texts.iter().zip(answers.lines()) {
         assert_eq!(Version::parse(text).is_ok(), answer == "0", "{text:?}");

@@ -2,13 +2,15 @@
 //!
 //! A missing tool is a visible skip, and an error where `CI` is set: there it must be installed.
 
-use std::process::{Command, Stdio};
+use std::io::ErrorKind;
+use std::process::{Command, Output};
 
 /// Whether one of `tools` cannot be started. Says so; fails in CI.
 pub(crate) fn is_missing(tools: &[&str]) -> bool {
-    let starts = |tool: &&str| {
-        let mut command = Command::new(*tool);
-        command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+    let starts = |tool: &&str| match start(tool, &["--version"]) {
+        Ok(_) => true,
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        Err(error) => panic!("{tool}: {error}"),
     };
     match tools.iter().find(|tool| !starts(tool)) {
         Some(tool) => skip(&format!("{tool} is not installed")),
@@ -23,4 +25,17 @@ pub(crate) fn skip(reason: &str) -> bool {
     assert!(std::env::var_os("CI").is_none(), "in CI nothing is skipped: {reason}");
     eprintln!("skipped: {reason}");
     true
+}
+
+/// Runs a tool that must succeed, in the plain locale, and returns what it prints.
+pub(crate) fn run(tool: &str, arguments: &[&str]) -> Vec<u8> {
+    let output = start(tool, arguments).unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{tool} {arguments:?}: {error}");
+    output.stdout
+}
+
+#[expect(clippy::disallowed_methods, reason = "the judges are programs")]
+fn start(tool: &str, arguments: &[&str]) -> std::io::Result<Output> {
+    Command::new(tool).args(arguments).env("LC_ALL", "C").output()
 }

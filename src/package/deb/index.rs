@@ -148,28 +148,54 @@ fn same_version(a: &Package<'_>, b: &Package<'_>) -> bool {
     (a.name, a.architecture, a.version) == (b.name, b.architecture, b.version)
 }
 
+impl<'a> Package<'a> {
+    /// Reads the `control` file of a package whose file is known from elsewhere: path, size and
+    /// digest.
+    ///
+    /// # Errors
+    /// As [`Index::parse`].
+    pub fn of_control(control: &'a [u8], file: (&'a str, u64, Digest)) -> Result<Self, Error> {
+        let stanza = control::single(control)?;
+        describe(&Fields::of(&stanza), stanza.line(), file)
+    }
+}
+
 fn read_package<'a>(stanza: &Stanza<'a>) -> Result<Package<'a>, Error> {
     let fields = Fields::of(stanza);
     let name = fields.package.ok_or(Error::Nameless { line: stanza.line() })?;
+    let missing = |field| Error::Missing { package: name.to_owned(), field };
+    let path = path::check(fields.filename.ok_or_else(|| missing("Filename"))?)
+        .map_err(|source| Error::Path { package: name.to_owned(), source })?;
+    let size = fields.size.ok_or_else(|| missing("Size"))?;
+    let size = read_size(size).ok_or_else(|| unknown(name, "Size", size))?;
+    let digest = fields.sha256.ok_or_else(|| Error::WeakDigest { package: name.to_owned() })?;
+    let digest = digest.parse().map_err(|_: digest::ParseError| unknown(name, "SHA256", digest))?;
+    describe(&fields, stanza.line(), (path, size, digest))
+}
+
+fn unknown(package: &str, field: &'static str, value: &str) -> Error {
+    let value = value.chars().take(80).collect();
+    Error::Unknown { package: package.to_owned(), field, value }
+}
+
+/// Reads all but the file, which is given.
+fn describe<'a>(
+    fields: &Fields<'a>,
+    line: usize,
+    (path, size, digest): (&'a str, u64, Digest),
+) -> Result<Package<'a>, Error> {
+    let name = fields.package.ok_or(Error::Nameless { line })?;
     if !PackageName::is_well_formed(name) {
-        return Err(Error::Name(name.parse::<PackageName>().err(), stanza.line()));
+        name.parse::<PackageName>().map_err(|source| Error::Name { line, source })?;
     }
     let missing = |field| Error::Missing { package: name.to_owned(), field };
-    let unknown = |field, value: &str| Error::Unknown {
-        package: name.to_owned(),
-        field,
-        value: value.chars().take(80).collect(),
-    };
-    let version = Version::parse(fields.version.ok_or(missing("Version"))?)
+    let version = Version::parse(fields.version.ok_or_else(|| missing("Version"))?)
         .map_err(|source| Error::Version { package: name.to_owned(), source })?;
-    let architecture = fields.architecture.ok_or(missing("Architecture"))?;
-    if !architecture.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-        return Err(unknown("Architecture", architecture));
+    let architecture = fields.architecture.ok_or_else(|| missing("Architecture"))?;
+    let well_formed = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    if architecture.is_empty() || !architecture.bytes().all(well_formed) {
+        return Err(unknown(name, "Architecture", architecture));
     }
-    let path = path::check(fields.filename.ok_or(missing("Filename"))?)
-        .map_err(|source| Error::Path { package: name.to_owned(), source })?;
-    let size = fields.size.ok_or(missing("Size"))?;
-    let digest = fields.sha256.ok_or_else(|| Error::WeakDigest { package: name.to_owned() })?;
     let source = fields.source.unwrap_or(name);
     Ok(Package {
         name,
@@ -177,7 +203,7 @@ fn read_package<'a>(stanza: &Stanza<'a>) -> Result<Package<'a>, Error> {
         architecture,
         source: source.split_ascii_whitespace().next().unwrap_or(name),
         multi_arch: read_multi_arch(fields.multi_arch)
-            .ok_or_else(|| unknown("Multi-Arch", fields.multi_arch))?,
+            .ok_or_else(|| unknown(name, "Multi-Arch", fields.multi_arch))?,
         essential: fields.essential.eq_ignore_ascii_case("yes"),
         priority: read_priority(fields.priority),
         pre_depends: fields.pre_depends,
@@ -188,8 +214,8 @@ fn read_package<'a>(stanza: &Stanza<'a>) -> Result<Package<'a>, Error> {
         replaces: fields.replaces,
         provides: fields.provides,
         path,
-        size: read_size(size).ok_or_else(|| unknown("Size", size))?,
-        digest: digest.parse().map_err(|_: digest::ParseError| unknown("SHA256", digest))?,
+        size,
+        digest,
     })
 }
 
@@ -290,8 +316,13 @@ pub enum Error {
         line: usize,
     },
     /// An entry has a name that no package can have.
-    #[error("the entry in line {1} of the index has a name that cannot be used")]
-    Name(#[source] Option<BadName>, usize),
+    #[error("the entry in line {line} of the index has a name that cannot be used")]
+    Name {
+        /// The entry's first line.
+        line: usize,
+        /// Which rule is broken.
+        source: BadName,
+    },
     /// An entry has a version that dpkg would refuse.
     #[error("the index gives package {package} a version that cannot be used")]
     Version {
@@ -409,6 +440,16 @@ mod tests {
             assert_eq!(index.named("b").len(), 1);
             assert!(index.named("c").is_empty());
         }
+    }
+
+    #[test]
+    fn a_control_file_is_read_like_an_entry_and_its_file_is_taken_from_elsewhere() {
+        let control = b"Package: a\nVersion: 1\nArchitecture: all\nDepends: b\nFilename: ../x\n";
+        let package = Package::of_control(control, ("pool/a", 7, Digest::of(b""))).unwrap();
+        assert_eq!((package.name, package.depends, package.path), ("a", "b", "pool/a"));
+        let two = [control.as_slice(), b"\nPackage: b\n"].concat();
+        let error = Package::of_control(&two, ("pool/a", 7, Digest::of(b""))).unwrap_err();
+        assert!(matches!(error, Error::Control(_)), "{error}");
     }
 
     #[test]
