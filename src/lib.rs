@@ -76,3 +76,34 @@ pub fn provision(guest: Guest, recipe: &Recipe, workshop: &Workshop<'_>) -> Resu
         inputs.provision(guest, recipe)
     })
 }
+
+/// Installs Kata's parts into a tree that was not made from packages here.
+///
+/// # Errors
+/// As [`provision`].
+pub fn provision_only(
+    guest: Guest,
+    contents: &dyn tree::Contents,
+    recipe: &Recipe,
+    workshop: &Workshop<'_>,
+) -> Result<Guest, Error> {
+    workshop.stage(Stage::Provision, || {
+        workshop.inputs(recipe)?.provision_bare(guest, contents, recipe)
+    })
+}
+
+/// The files of a kernel package: of all that a recipe's packages bring, those whose names begin
+/// with `linux-image-`. No script is run.
+///
+/// # Errors
+/// [`Error::Indexes`], [`Error::Resolve`], [`Error::Packages`], [`Error::Unpack`].
+pub fn kernel(recipe: &Recipe, workshop: &Workshop<'_>) -> Result<tree::Tree, Error> {
+    let mut lock = resolve(recipe, workshop)?;
+    lock.packages.retain(|package| package.name.as_str().starts_with("linux-image-"));
+    let packages = workshop.stage(Stage::Fetch, || {
+        fetch::packages(&lock, recipe, &workshop.fetching()).map_err(Error::Packages)
+    })?;
+    let settings = unpack::Settings { epoch: lock.epoch, ..unpack::Settings::default() };
+    let unpacked = unpack::unpack(&packages, recipe, &settings, workshop.store, workshop.listener);
+    Ok(unpacked.map_err(Error::Unpack)?.tree)
+}

@@ -15,7 +15,7 @@ use crate::lock::Lock;
 use crate::provision::{self, Summary};
 use crate::recipe::{self, Recipe};
 use crate::store::{self, Store, directory};
-use crate::tree::{Content, Contents as _, Inode, Kind, Meta, Tree};
+use crate::tree::{Content, Contents, Inode, Kind, Meta, Tree};
 use crate::{configure, image, resolve, unpack};
 
 /// Everything that stages share.
@@ -192,12 +192,30 @@ pub(crate) struct Inputs {
 impl Inputs {
     /// Provisions a guest that was installed from packages.
     pub(crate) fn provision(&self, guest: Guest, recipe: &Recipe) -> Result<Guest, Error> {
-        let inputs = self.borrow(recipe, guest.epoch);
+        let inputs = self.borrow(recipe, guest.epoch, &self.store);
         let tree = provision::provision(guest.tree, &inputs).map_err(Error::Provision)?;
         Ok(Guest { tree, epoch: guest.epoch })
     }
 
-    fn borrow<'a>(&'a self, recipe: &'a Recipe, epoch: Epoch) -> provision::Inputs<'a> {
+    /// Provisions a tree that was made by hand, whose contents are elsewhere.
+    pub(crate) fn provision_bare(
+        &self,
+        guest: Guest,
+        contents: &dyn Contents,
+        recipe: &Recipe,
+    ) -> Result<Guest, Error> {
+        let borrowed = self.borrow(recipe, guest.epoch, contents);
+        let inputs = provision::Inputs { without_packages: true, ..borrowed };
+        let tree = provision::provision(guest.tree, &inputs).map_err(Error::Provision)?;
+        Ok(Guest { tree, epoch: guest.epoch })
+    }
+
+    fn borrow<'a>(
+        &'a self,
+        recipe: &'a Recipe,
+        epoch: Epoch,
+        contents: &'a dyn Contents,
+    ) -> provision::Inputs<'a> {
         let guest = &recipe.guest;
         provision::Inputs {
             agent: self.agent.as_ref(),
@@ -216,7 +234,7 @@ impl Inputs {
             extra_files: &self.extra_files,
             summary: &self.summary,
             epoch,
-            contents: &self.store,
+            contents,
         }
     }
 }

@@ -30,7 +30,7 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Make a root file system: a directory with the guest's files
-    Rootfs(BuildArguments),
+    Rootfs(RootfsArguments),
     /// Make a disk image
     Image(ImageArguments),
     /// Make an initrd: a compressed cpio archive
@@ -39,6 +39,8 @@ pub(super) enum Verb {
     Build(RecipeArguments),
     /// Choose packages and write the lock, without building
     Lock(BuildArguments),
+    /// Start an image or initrd in a virtual machine and ask the agent how it is
+    Boot(BootArguments),
     /// List the distributions that can be built
     Distros(DistrosArguments),
     /// Check or shrink the cache
@@ -137,6 +139,16 @@ pub(super) enum InitName {
     Agent,
 }
 
+/// `osbuilder rootfs`.
+#[derive(Debug, Args)]
+pub(super) struct RootfsArguments {
+    #[command(flatten)]
+    pub(super) build: BuildArguments,
+    /// Install no packages: the directory named by --output is there and gets Kata's parts
+    #[arg(long, conflicts_with_all = ["distro", "package", "rootfs_only"], requires = "output")]
+    pub(super) provision_only: bool,
+}
+
 /// `osbuilder image`.
 #[derive(Debug, Args)]
 pub(super) struct ImageArguments {
@@ -194,6 +206,49 @@ pub(super) enum Form {
     Image,
     /// An initrd
     Initrd,
+}
+
+/// `osbuilder boot`.
+#[derive(Debug, Args)]
+pub(super) struct BootArguments {
+    /// An image or initrd
+    pub(super) file: PathBuf,
+    /// A kernel to start instead of the distribution's own
+    #[arg(long, value_name = "FILE")]
+    pub(super) kernel: Option<PathBuf>,
+    /// Folder with that kernel's modules (`/lib/modules/VERSION`), if it has any
+    #[arg(long, value_name = "DIR", requires = "kernel")]
+    pub(super) modules: Option<PathBuf>,
+    /// How the image is attached
+    #[arg(long, value_enum, default_value_t = Attach::Block)]
+    pub(super) attach: Attach,
+    /// Memory of the virtual machine in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 2048)]
+    pub(super) memory: u32,
+    /// Give up after this many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 180)]
+    pub(super) timeout: u64,
+    /// Do not try hardware virtualization
+    #[arg(long)]
+    pub(super) emulate: bool,
+    /// Architecture of the guest [default: this machine's]
+    #[arg(long, value_name = "ARCH")]
+    pub(super) arch: Option<String>,
+    /// Root of the archive that the kernel comes from (repeatable)
+    #[arg(long, value_name = "URL")]
+    pub(super) mirror: Vec<String>,
+    /// Use the cache alone, no network
+    #[arg(long)]
+    pub(super) offline: bool,
+}
+
+/// How an image reaches the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Attach {
+    /// A virtio block device
+    Block,
+    /// Persistent memory, with the NVDIMM header
+    Nvdimm,
 }
 
 /// `osbuilder distros`.

@@ -4,13 +4,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use osbuilder::epoch::Epoch;
 use osbuilder::output::{Source, Written};
 use osbuilder::recipe::{Reading, Recipe};
-use osbuilder::store::directory;
-use osbuilder::tree::Contents;
+use osbuilder::store::directory::{self, DirectoryContents};
+use osbuilder::tree::{Contents, Layered};
 use osbuilder::{Guest, Workshop};
 
-use super::arguments::{BuildArguments, Form, ImageArguments, InitrdArguments, RecipeArguments};
+use super::arguments::{
+    BuildArguments, Form, ImageArguments, InitrdArguments, RecipeArguments, RootfsArguments,
+};
 use super::request::{self, Extra};
 use super::{Failure, Kind, Session, locking, report};
 
@@ -19,8 +22,47 @@ const IMAGE: &str = "kata-containers.img";
 const INITRD: &str = "kata-containers-initrd.img";
 
 /// `osbuilder rootfs`.
-pub(super) fn rootfs(arguments: &BuildArguments, session: &Session) -> Result<ExitCode, Failure> {
-    run(Form::Rootfs, arguments, &Extra::default(), session)
+pub(super) fn rootfs(arguments: &RootfsArguments, session: &Session) -> Result<ExitCode, Failure> {
+    match (arguments.provision_only, &arguments.build.output) {
+        (true, Some(directory)) => provision(directory, &arguments.build, session),
+        _ => run(Form::Rootfs, &arguments.build, &Extra::default(), session),
+    }
+}
+
+/// Puts Kata's parts into a directory that is there already.
+fn provision(
+    directory: &Path,
+    arguments: &BuildArguments,
+    session: &Session,
+) -> Result<ExitCode, Failure> {
+    let began = Instant::now();
+    let reading = request::read(arguments, &Extra::default(), session)?;
+    let store = session.store()?;
+    let listener = |event| session.hear(event);
+    let network = session.environment.network();
+    let workshop = session.workshop(&store, &network, true, &listener);
+    let (guest, contents) = directory_as_guest(directory, &reading.recipe, &workshop)?;
+    let contents = Layered(&[&contents, &store]);
+    let guest = osbuilder::provision_only(guest, &contents, &reading.recipe, &workshop)
+        .map_err(Failure::from)?;
+    let target = Target { form: Form::Rootfs, path: directory.to_owned() };
+    let written = write(&target, &guest, &contents, &reading.recipe, &workshop)?;
+    report::built(&written, None, began.elapsed(), session);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads a directory. Its newest file is its epoch, unless the recipe names one.
+fn directory_as_guest(
+    directory: &Path,
+    recipe: &Recipe,
+    workshop: &Workshop<'_>,
+) -> Result<(Guest, DirectoryContents), Failure> {
+    let (tree, contents) = directory::read(directory, workshop.threads)
+        .map_err(|error| Failure::new(Kind::Request, error))?;
+    let newest = tree.walk().map(|(_, _, inode)| inode.meta.mtime).max().unwrap_or_default();
+    let newest = u64::try_from(newest).ok().and_then(Epoch::new);
+    let epoch = recipe.epoch.or(newest).unwrap_or_default();
+    Ok((Guest { tree, epoch }, contents))
 }
 
 /// `osbuilder image`.
@@ -121,12 +163,7 @@ fn pack(
     let listener = |event| session.hear(event);
     let network = session.environment.network();
     let workshop = session.workshop(&store, &network, true, &listener);
-    let (tree, contents) = directory::read(rootfs, workshop.threads)
-        .map_err(|error| Failure::new(Kind::Request, error))?;
-    let newest = tree.walk().map(|(_, _, inode)| inode.meta.mtime).max().unwrap_or_default();
-    let newest = u64::try_from(newest).ok().and_then(osbuilder::epoch::Epoch::new);
-    let epoch = reading.recipe.epoch.or(newest).unwrap_or_default();
-    let guest = Guest { tree, epoch };
+    let (guest, contents) = directory_as_guest(rootfs, &reading.recipe, &workshop)?;
     let written = write(&target, &guest, &contents, &reading.recipe, &workshop)?;
     report::built(&written, None, began.elapsed(), session);
     Ok(ExitCode::SUCCESS)

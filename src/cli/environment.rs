@@ -66,6 +66,11 @@ impl Environment {
         }
     }
 
+    /// The folder for temporary files: `$TMPDIR`, else `/tmp`.
+    pub(super) fn temporary(&self) -> PathBuf {
+        self.get("TMPDIR").unwrap_or("/tmp").into()
+    }
+
     /// The user who called sudo, and the group: whose the outputs shall be.
     pub(super) fn caller(&self) -> Option<(u32, u32)> {
         if !rustix::process::geteuid().is_root() {

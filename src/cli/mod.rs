@@ -4,6 +4,7 @@
 //! never prints, never reads the environment or the clock; all of that is here.
 
 mod arguments;
+mod boot;
 mod build;
 mod cache;
 mod completions;
@@ -120,6 +121,7 @@ fn perform(verb: Verb, session: &Session) -> Result<ExitCode, Failure> {
         Verb::Initrd(arguments) => build::initrd(&arguments, session),
         Verb::Build(arguments) => build::recipe(&arguments, session),
         Verb::Lock(arguments) => build::lock(&arguments, session),
+        Verb::Boot(arguments) => boot::run(&arguments, session),
         Verb::Cache(arguments) => cache::run(arguments.action, session),
         Verb::Completions(arguments) => completions::run(&arguments),
         Verb::Distros(arguments) => distros::run(&arguments, session),

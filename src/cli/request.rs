@@ -1,5 +1,6 @@
 //! From what was typed, the recipe file and the environment to a `Recipe`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use osbuilder::distro::Architecture;
@@ -19,6 +20,15 @@ pub(super) struct Extra {
     pub(super) without_agent: bool,
 }
 
+/// Reads a recipe from options alone: Kata's variables describe the guest, not this.
+pub(super) fn read_plain(
+    arguments: &BuildArguments,
+    session: &Session,
+) -> Result<Reading, Failure> {
+    let extra = Extra { without_agent: true, ..Extra::default() };
+    from(arguments, &extra, None, &BTreeMap::new(), session)
+}
+
 /// Reads the recipe, tells what is worth telling, and returns it.
 pub(super) fn read(
     arguments: &BuildArguments,
@@ -33,18 +43,25 @@ pub(super) fn read(
         }
     };
     let path = arguments.recipe.as_deref().unwrap_or(Path::new(""));
+    let file = text.as_deref().map(|text| RecipeFile { path, text });
+    from(arguments, extra, file, session.environment.variables(), session)
+}
+
+fn from(
+    arguments: &BuildArguments,
+    extra: &Extra,
+    file: Option<RecipeFile<'_>>,
+    environment: &BTreeMap<String, String>,
+    session: &Session,
+) -> Result<Reading, Failure> {
+    let source = Path::new("../../src/agent");
     let surroundings = Surroundings {
         host: std::env::consts::ARCH.parse::<Architecture>().ok().or_else(powerpc),
-        agent_source: Some("../../src/agent".into())
-            .filter(|path: &std::path::PathBuf| path.is_dir()),
+        agent_source: source.is_dir().then(|| source.to_owned()),
         without_agent: extra.without_agent,
     };
-    let request = Request {
-        file: text.as_deref().map(|text| RecipeFile { path, text }),
-        environment: session.environment.variables(),
-        options: &options(arguments, extra),
-        surroundings: &surroundings,
-    };
+    let options = &options(arguments, extra);
+    let request = Request { file, environment, options, surroundings: &surroundings };
     let reading =
         recipe::read(request).map_err(|mistakes| Failure::new(Kind::Request, mistakes))?;
     reading.remarks.iter().for_each(|remark| session.show.hear(remark));

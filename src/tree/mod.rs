@@ -158,6 +158,31 @@ impl Contents for NoContents {
     }
 }
 
+/// Several [`Contents`], asked in turn.
+#[derive(Clone, Copy)]
+pub struct Layered<'a>(pub &'a [&'a dyn Contents]);
+
+impl std::fmt::Debug for Layered<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Layered({} contents)", self.0.len())
+    }
+}
+
+impl Contents for Layered<'_> {
+    fn open(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>> {
+        let mut outcome = NoContents.open(digest);
+        for contents in self.0 {
+            match outcome {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    outcome = contents.open(digest);
+                }
+                found => return found,
+            }
+        }
+        outcome
+    }
+}
+
 /// Why a tree could not be changed as asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
