@@ -22,7 +22,7 @@ pub struct Sentence {
     pub text: String,
     /// Why it is so.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub because: Vec<Sentence>,
+    pub because: Vec<Self>,
 }
 
 impl Sentence {
