@@ -11,6 +11,7 @@ pub mod epoch;
 pub mod event;
 pub mod fetch;
 pub mod image;
+pub mod inspect;
 pub mod lock;
 pub mod output;
 pub mod package;

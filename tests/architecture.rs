@@ -33,8 +33,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("provision", &["recipe", "tree", "distro", "epoch", "digest", "package"]),
     ("image", &["tree", "digest", "epoch", "recipe"]),
-    ("inspect", &["image", "tree", "digest", "epoch"]),
-    ("boot", &["image", "tree", "event", "digest", "epoch", "distro"]),
+    ("inspect", &["image", "tree", "digest", "epoch", "recipe"]),
+    ("boot", &["image", "tree", "event", "epoch", "recipe", "sandbox"]),
 ];
 
 /// Words that no room may be named after: they have no subject.

@@ -88,6 +88,37 @@ impl Medium for Window<'_> {
     }
 }
 
+/// Reads a medium from its beginning to its end.
+#[derive(Clone, Copy)]
+pub struct Stream<'m> {
+    medium: &'m dyn Medium,
+    offset: u64,
+}
+
+impl<'m> Stream<'m> {
+    /// Begins at the first byte.
+    pub fn new(medium: &'m dyn Medium) -> Self {
+        Self { medium, offset: 0 }
+    }
+}
+
+impl std::fmt::Debug for Stream<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stream").field("offset", &self.offset).finish_non_exhaustive()
+    }
+}
+
+impl io::Read for Stream<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let left = self.medium.size()?.saturating_sub(self.offset);
+        let count = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let part = bytes.get_mut(..count).unwrap_or_default();
+        self.medium.read_at(self.offset, part)?;
+        self.offset = self.offset.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        Ok(count)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

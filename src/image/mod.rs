@@ -17,4 +17,4 @@ pub mod table;
 
 pub use disk::{Disk, Image, Plan, check, plan, read, write};
 pub use error::Error;
-pub use medium::{Medium, Window};
+pub use medium::{Medium, Stream, Window};

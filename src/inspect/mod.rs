@@ -1,0 +1,390 @@
+//! Reads an image or an initrd back and says what it is, without mounting anything.
+//!
+//! In: a file. Out: a [`Report`] that is plain data, the tree, and the contents of its files: with
+//! them, listing and printing are a few lines for a caller. [`contract`] says what a guest lacks.
+//! Everything that is read here may be hostile: it is checked by the readers of `image`.
+
+mod contents;
+mod contract;
+mod listing;
+
+use std::io::{self, Read, Write};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+pub use contents::FileContents;
+pub use contract::{Lack, Severity, contract};
+pub use listing::{Line, lines};
+
+use crate::digest::Digest;
+use crate::image::{self, Medium, Stream, initrd};
+use crate::recipe::Init;
+use crate::tree::{Kind, Tree, TreePath};
+
+/// Where Kata's tools look for how a guest was made.
+const SUMMARY: &str = "var/lib/osbuilder/osbuilder.yaml";
+
+/// A guest that was read.
+#[derive(Debug)]
+pub struct Guest<'m> {
+    /// What it is.
+    pub report: Report,
+    /// Its files. Extended attributes are those that the form can hold.
+    pub tree: Tree,
+    /// The contents of its files.
+    pub contents: FileContents<'m>,
+}
+
+/// What a file with a guest is, as data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Bytes of the file.
+    pub size: u64,
+    /// SHA-256 of the file.
+    pub digest: Digest,
+    /// What is particular to its form.
+    #[serde(flatten)]
+    pub form: Form,
+    /// Paths in it, the root directory among them.
+    pub paths: u64,
+    /// Bytes in its regular files, counting each file once.
+    pub content: u64,
+    /// Which program is the first process, as far as the tree tells.
+    #[serde(serialize_with = "init_name")]
+    pub init: Option<Init>,
+    /// What a guest needs and this one lacks.
+    pub lacks: Vec<Lack>,
+}
+
+/// The forms of a guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "form", rename_all = "kebab-case")]
+pub enum Form {
+    /// A disk image.
+    Image {
+        /// The block that makes it persistent memory for a hypervisor; its place in bytes.
+        nvdimm_block: Option<u64>,
+        /// The disk's signature, eight hexadecimal digits.
+        disk_signature: String,
+        /// The partitions of the file as a disk.
+        partitions: Vec<Partition>,
+        /// What is in the first of them.
+        file_system: FileSystem,
+    },
+    /// An initrd: archives, packed or not.
+    Initrd {
+        /// Whether it begins with a gzip member.
+        gzip: bool,
+    },
+}
+
+/// A stretch of the disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Partition {
+    /// Its number, from one.
+    pub number: usize,
+    /// Its first sector of 512 bytes.
+    pub start: u32,
+    /// How many sectors it has.
+    pub sectors: u32,
+}
+
+/// A file system, as its superblock describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FileSystem {
+    /// `ext4`.
+    pub kind: &'static str,
+    /// Where it begins in the file, in bytes.
+    pub offset: u64,
+    /// Its UUID as people write it.
+    pub uuid: String,
+    /// Bytes of a block.
+    pub block_size: u64,
+    /// Blocks in all.
+    pub blocks: u64,
+    /// Blocks that no file takes.
+    pub free_blocks: u64,
+    /// Whether there is a journal.
+    pub journal: bool,
+    /// When it was made, in seconds since 1970.
+    pub time: u64,
+}
+
+/// Reads the guest in `medium`, on up to `threads` threads.
+///
+/// # Errors
+/// [`image::Error`]: the medium failed, the guest is broken, or of a kind that is not known.
+pub fn read(medium: &dyn Medium, threads: NonZeroUsize) -> Result<Guest<'_>, image::Error> {
+    let failed = |source| image::Error::Read { source };
+    let size = medium.size().map_err(failed)?;
+    let (digest, _) = Digest::of_reader(Stream::new(medium)).map_err(failed)?;
+    let mut begin = [0; 6];
+    let known = begin.len().min(usize::try_from(size).unwrap_or(usize::MAX));
+    medium.read_at(0, begin.get_mut(..known).unwrap_or_default()).map_err(failed)?;
+    let (form, tree, contents) = match initrd::is_initrd(&begin) {
+        true => read_initrd(medium, &begin)?,
+        false => read_image(medium, threads)?,
+    };
+    let init = init_of(&tree);
+    let (paths, content) = totals(&tree);
+    let lacks = contract(&tree, init.unwrap_or(Init::Systemd), None);
+    let report = Report { size, digest, form, paths, content, init, lacks };
+    Ok(Guest { report, tree, contents })
+}
+
+type Parts<'m> = (Form, Tree, FileContents<'m>);
+
+fn read_initrd<'m>(medium: &'m dyn Medium, begin: &[u8]) -> Result<Parts<'m>, image::Error> {
+    let mut order = Vec::new();
+    let tree = initrd::read(Stream::new(medium), &mut |data| {
+        let found = initrd::digest_only(data)?;
+        order.push(found.0);
+        Ok(found)
+    })?;
+    let form = Form::Initrd { gzip: begin.starts_with(&[0x1f, 0x8b]) };
+    Ok((form, tree, FileContents::of_initrd(medium, order)))
+}
+
+fn read_image(medium: &dyn Medium, threads: NonZeroUsize) -> Result<Parts<'_>, image::Error> {
+    let disk = image::read(medium, threads.get())?;
+    let summary = disk.file_system.summary();
+    let partitions = disk.table.partitions.iter().map(|(number, partition)| Partition {
+        number: *number,
+        start: partition.start,
+        sectors: partition.count,
+    });
+    let form = Form::Image {
+        nvdimm_block: disk.dax_header.then_some(image::nvdimm::OFFSET),
+        disk_signature: format!("{:08x}", disk.table.signature),
+        partitions: partitions.collect(),
+        file_system: FileSystem {
+            kind: "ext4",
+            offset: disk.file_system_at,
+            uuid: uuid(&summary.uuid),
+            block_size: summary.block_size,
+            blocks: summary.blocks,
+            free_blocks: summary.free_blocks,
+            journal: summary.journal,
+            time: summary.time,
+        },
+    };
+    Ok((form, disk.file_system.tree, FileContents::of_image(disk.file_system.contents)))
+}
+
+/// The UUID with its dashes (RFC 9562).
+fn uuid(bytes: &[u8; 16]) -> String {
+    let mut text = String::new();
+    for (index, byte) in bytes.iter().enumerate() {
+        let dash = if matches!(index, 4 | 6 | 8 | 10) { "-" } else { "" };
+        text.push_str(&format!("{dash}{byte:02x}"));
+    }
+    text
+}
+
+/// Which program `/sbin/init` is: systemd, or something that is taken for the agent.
+fn init_of(tree: &Tree) -> Option<Init> {
+    let path = TreePath::parse("sbin/init").expect("the path is clean");
+    let program = tree.resolve(&path).ok().filter(|path| tree.get(path).is_some())?;
+    let is_systemd = program.name() == Some(b"systemd");
+    Some(if is_systemd { Init::Systemd } else { Init::Agent })
+}
+
+fn init_name<S: serde::Serializer>(init: &Option<Init>, to: S) -> Result<S::Ok, S::Error> {
+    let name = init.map(|init| match init {
+        Init::Systemd => "systemd",
+        Init::Agent => "agent",
+    });
+    name.serialize(to)
+}
+
+/// How many paths there are, and how many bytes in files.
+fn totals(tree: &Tree) -> (u64, u64) {
+    let mut met = std::collections::BTreeSet::new();
+    let (mut paths, mut content) = (0_u64, 0_u64);
+    for (_, id, inode) in tree.walk() {
+        paths = paths.saturating_add(1);
+        if let (true, Kind::Regular(bytes)) = (met.insert(id), &inode.kind) {
+            content = content.saturating_add(bytes.size());
+        }
+    }
+    (paths, content)
+}
+
+impl Guest<'_> {
+    /// Copies the file at `path` to `output`, following links inside the guest.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn print(&self, path: &TreePath, output: &mut dyn Write) -> Result<(), Error> {
+        let missing = || Error::NoFile { path: path.clone() };
+        let place = self.tree.resolve(path).map_err(|_| missing())?;
+        let inode = self.tree.get(&place).ok_or_else(missing)?;
+        let Kind::Regular(content) = &inode.kind else { return Err(missing()) };
+        let failed = |source| Error::Content { path: path.clone(), source };
+        let mut reader = content.open(&self.contents).map_err(failed)?;
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let count = reader.read(&mut buffer).map_err(failed)?;
+            let part = buffer.get(..count).filter(|part| !part.is_empty());
+            let Some(part) = part else { return Ok(()) };
+            output.write_all(part).map_err(|source| Error::Output { source })?;
+        }
+    }
+
+    /// The file that says how the guest was made, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Content`].
+    pub fn summary(&self) -> Result<Option<String>, Error> {
+        let path = TreePath::parse(SUMMARY).expect("the path is clean");
+        let mut bytes = Vec::new();
+        match self.print(&path, &mut bytes) {
+            Ok(()) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(Error::NoFile { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Opens a file to be read as a guest.
+///
+/// # Errors
+/// [`Error::Open`].
+pub fn open(path: &Path) -> Result<fs_err::File, Error> {
+    fs_err::File::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })
+}
+
+/// Why something of a guest could not be shown.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file could not be opened.
+    #[error("cannot open {}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is no regular file of this name.
+    #[error("{path} is not a file of the guest")]
+    NoFile {
+        /// The name.
+        path: TreePath,
+    },
+    /// The content of a file could not be read.
+    #[error("cannot read {path}")]
+    Content {
+        /// The file.
+        path: TreePath,
+        /// Why.
+        source: io::Error,
+    },
+    /// Whoever was to get the bytes did not take them.
+    #[error("cannot write the file's content")]
+    Output {
+        /// Why.
+        source: io::Error,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::epoch::Epoch;
+    use crate::recipe::ImageOptions;
+    use crate::tree::{Content, Inode, Meta, NoContents};
+
+    fn tree() -> Tree {
+        let mut tree = Tree::default();
+        let files =
+            [("usr/lib/systemd/systemd", "ELF"), (SUMMARY, "---\nosbuilder:\n"), ("b", "ELF")];
+        for (path, text) in files {
+            let path = TreePath::parse(path).unwrap();
+            tree.make_directories(&path.parent().unwrap(), &Meta::root(0o755)).unwrap();
+            let kind = Kind::Regular(Content::Inline(text.as_bytes().into()));
+            tree.insert(&path, Inode { meta: Meta::root(0o755), kind }).unwrap();
+        }
+        let sbin = TreePath::parse("sbin").unwrap();
+        tree.make_directories(&sbin, &Meta::root(0o755)).unwrap();
+        let kind = Kind::Symlink(b"../lib/../usr/lib/systemd/systemd".as_slice().into());
+        let inode = Inode { meta: Meta::root(0o777), kind };
+        tree.insert(&sbin.join("init").unwrap(), inode).unwrap();
+        tree
+    }
+
+    fn initrd_of(tree: &Tree) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let one = NonZeroUsize::MIN;
+        initrd::write(tree, &NoContents, Epoch::default(), one, &mut bytes).unwrap();
+        bytes
+    }
+
+    fn image_of(tree: &Tree) -> Vec<u8> {
+        let options = ImageOptions {
+            file_system: crate::recipe::FileSystem::Ext4,
+            block_size: 4096,
+            free_space_mib: 0,
+            alignment_mib: 2,
+            dax_header: true,
+            journal: false,
+        };
+        let plan = image::plan(tree, &options, Epoch::default()).unwrap();
+        let file = fs_err::File::from_parts(tempfile::tempfile().unwrap(), "image");
+        image::write(&plan, &NoContents, &file, 1).unwrap();
+        let mut bytes = vec![0; usize::try_from(plan.size()).unwrap()];
+        Medium::read_at(&file, 0, &mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn both_forms_show_the_same_guest() {
+        for bytes in [initrd_of(&tree()), image_of(&tree())] {
+            let guest = read(&bytes, NonZeroUsize::MIN).unwrap();
+            assert_eq!(guest.report.digest, Digest::of(&bytes));
+            assert_eq!(
+                (guest.report.init, guest.report.size),
+                (Some(Init::Systemd), bytes.len() as u64)
+            );
+            assert_eq!(guest.summary().unwrap().unwrap(), "---\nosbuilder:\n");
+            let mut printed = Vec::new();
+            guest.print(&TreePath::parse("sbin/init").unwrap(), &mut printed).unwrap();
+            assert_eq!(printed, b"ELF");
+            let nowhere = guest.print(&TreePath::parse("sbin").unwrap(), &mut printed);
+            assert_eq!(nowhere.unwrap_err().to_string(), "/sbin is not a file of the guest");
+        }
+    }
+
+    #[test]
+    fn the_report_is_plain_data() {
+        let bytes = image_of(&tree());
+        let report = read(&bytes, NonZeroUsize::MIN).unwrap().report;
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["form"], "image");
+        assert_eq!(json["nvdimm_block"], 4096);
+        assert_eq!(json["partitions"][0]["start"], 6144);
+        assert_eq!(json["file_system"]["offset"], 3 << 20);
+        assert_eq!(json["init"], "systemd");
+        let bytes = initrd_of(&tree());
+        let report = read(&bytes, NonZeroUsize::MIN).unwrap().report;
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!((&json["form"], &json["gzip"]), (&"initrd".into(), &true.into()));
+    }
+
+    #[test]
+    fn what_is_no_guest_is_said_to_be_none() {
+        let nothing = [Vec::new(), vec![0; 100], vec![0; 4 << 20], b"070701".to_vec()];
+        for bytes in nothing {
+            let error = read(&bytes, NonZeroUsize::MIN).unwrap_err();
+            assert!(matches!(error, image::Error::Broken { .. }), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_uuid_has_its_dashes() {
+        let bytes: [u8; 16] = std::array::from_fn(|index| u8::try_from(index).unwrap());
+        assert_eq!(uuid(&bytes), "00010203-0405-0607-0809-0a0b0c0d0e0f");
+    }
+}
