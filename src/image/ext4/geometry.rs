@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(runs[0], Run { start: 4, count: 8193 - 4 });
         assert_eq!(runs[1], Run { start: 8193 + 2, count: 10_000 - (8193 - 4) });
         let start = cursor.take_together(15_000);
-        assert_eq!(start, geometry.group_start(3) + 2 + 0);
+        assert_eq!(start, geometry.group_start(3) + 2);
         assert_eq!(cursor.gaps.len(), 1);
     }
 }

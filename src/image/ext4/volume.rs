@@ -196,11 +196,13 @@ impl<'m> Volume<'m> {
     pub(super) fn inode_offset(&self, number: u32) -> Result<u64, Error> {
         let missing = || Error::broken(inode_place(number), "there is no such inode");
         let index = number.checked_sub(1).ok_or_else(missing)?;
-        let per_group = self.superblock.inodes_per_group.max(1);
-        let group = usize::try_from(index / per_group).map_err(|_| missing())?;
+        let per_group = self.superblock.inodes_per_group;
+        let group = index.checked_div(per_group).ok_or_else(missing)?;
+        let group = usize::try_from(group).map_err(|_| missing())?;
         let descriptor = self.descriptors.get(group).ok_or_else(missing)?;
         let size = u64::from(self.superblock.inode_size);
-        let within = u64::from(index % per_group).saturating_mul(size);
+        let within = index.checked_rem(per_group).ok_or_else(missing)?;
+        let within = u64::from(within).saturating_mul(size);
         Ok(descriptor.inode_table.saturating_mul(self.block_size).saturating_add(within))
     }
 

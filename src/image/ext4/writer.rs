@@ -171,7 +171,7 @@ impl Plan {
         let offset = piece.block * size;
         let bytes = match piece.source {
             Source::Content(runs, content, path) => {
-                return copy(writer, contents, content, Target { runs, size, path });
+                return copy(writer, contents, content, &Target { runs, size, path });
             }
             Source::Body(runs, bytes) => return put_runs(writer, runs, size, bytes),
             Source::Bytes(bytes) => bytes.to_vec(),
@@ -254,7 +254,7 @@ fn copy(
     writer: &mut SparseWriter<'_>,
     contents: &dyn Contents,
     content: &Content,
-    target: Target<'_>,
+    target: &Target<'_>,
 ) -> Result<(), Error> {
     let failed = |source| Error::Content { path: target.path.clone(), source };
     let mut reader = content.open(contents).map_err(failed)?;
