@@ -85,8 +85,8 @@ impl Root {
     /// Reads `root=`, `rootfstype=`, `rootflags=` and `init=`; `None` without a `root=`.
     fn parse(parameters: &str) -> Option<Self> {
         let last = |name: &str| {
-            let values = parameters.split_ascii_whitespace().filter_map(|p| p.strip_prefix(name));
-            values.last().map(str::to_owned)
+            let mut words = parameters.split_ascii_whitespace().rev();
+            words.find_map(|word| word.strip_prefix(name)).map(str::to_owned)
         };
         Some(Self {
             device: last("root=")?,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use osbuilder::boot::{self, Accelerator, Attachment, Kernel, Outcome, Request};
 use osbuilder::distro::Architecture;
-use osbuilder::event::Stage;
+use osbuilder::event::{Event, Stage};
 use osbuilder::store::Store;
 use osbuilder::tree::Tree;
 
@@ -60,7 +60,7 @@ fn kernel_package(
         ..BuildArguments::default()
     };
     let reading = request::read_plain(&build, session)?;
-    let listener = |event| session.hear(event);
+    let listener = |event| session.hear(&event);
     let network = session.environment.network();
     let workshop = session.workshop(store, &network, arguments.offline, &listener);
     osbuilder::kernel(&reading.recipe, &workshop).map_err(|error| {
@@ -90,8 +90,8 @@ fn start(
         time_limit: Duration::from_secs(arguments.timeout),
         work: &work,
     };
-    let listener = |event| session.hear(event);
-    session.hear(osbuilder::event::Event::StageStarted { stage: Stage::Boot });
+    let listener = |event| session.hear(&event);
+    session.hear(&Event::StageStarted { stage: Stage::Boot });
     boot::boot(&request, &listener).map_err(|error| {
         Failure::new(Kind::Host, error).hint("QEMU is in Debian's package qemu-system-x86")
     })

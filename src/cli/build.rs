@@ -38,7 +38,7 @@ fn provision(
     let began = Instant::now();
     let reading = request::read(arguments, &Extra::default(), session)?;
     let store = session.store()?;
-    let listener = |event| session.hear(event);
+    let listener = |event| session.hear(&event);
     let network = session.environment.network();
     let workshop = session.workshop(&store, &network, true, &listener);
     let (guest, contents) = directory_as_guest(directory, &reading.recipe, &workshop)?;
@@ -107,7 +107,7 @@ pub(super) fn lock(arguments: &BuildArguments, session: &Session) -> Result<Exit
     let store = session.store()?;
     let path = (arguments.lock.clone().or_else(|| arguments.output.clone()))
         .unwrap_or_else(|| PathBuf::from(locking::FILE_NAME));
-    let listener = |event| session.hear(event);
+    let listener = |event| session.hear(&event);
     let network = session.environment.network();
     let workshop = session.workshop(&store, &network, arguments.offline, &listener);
     let lock = osbuilder::resolve(&reading.recipe, &workshop).map_err(Failure::from)?;
@@ -127,7 +127,7 @@ fn run(
     let reading = request::read(arguments, extra, session)?;
     let target = Target::choose(form, arguments, &reading);
     let store = session.store()?;
-    let listener = |event| session.hear(event);
+    let listener = |event| session.hear(&event);
     let network = session.environment.network();
     let mut workshop = session.workshop(&store, &network, arguments.offline, &listener);
     let lock_path = arguments.lock.clone().unwrap_or_else(|| locking::beside(&target.path));
@@ -160,7 +160,7 @@ fn pack(
     let reading = request::read(arguments, extra, session)?;
     let target = Target::choose(form, arguments, &reading);
     let store = session.store()?;
-    let listener = |event| session.hear(event);
+    let listener = |event| session.hear(&event);
     let network = session.environment.network();
     let workshop = session.workshop(&store, &network, true, &listener);
     let (guest, contents) = directory_as_guest(rootfs, &reading.recipe, &workshop)?;

@@ -128,7 +128,7 @@ impl From<osbuilder::Error> for Failure {
 
 /// Hides control characters, but keeps the line breaks of errors that are lists.
 fn printable(text: &str) -> String {
-    text.lines().map(|line| unescaped_backslashes(line)).collect::<Vec<_>>().join("\n")
+    text.lines().map(unescaped_backslashes).collect::<Vec<_>>().join("\n")
 }
 
 /// As [`escape`], but our own sentences contain backslashes that are escapes already.

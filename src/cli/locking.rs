@@ -49,7 +49,7 @@ pub(super) fn read(
         Ok(lock) => {
             let text =
                 format!("following {}; `osbuilder lock` chooses packages anew", path.display());
-            session.hear(Event::note(text));
+            session.hear(&Event::note(text));
             Ok(Some(lock))
         }
         Err(reason) if is_demanded => {
@@ -58,7 +58,7 @@ pub(super) fn read(
         }
         Err(reason) => {
             let text = format!("{}: {reason}; choosing packages anew", path.display());
-            session.hear(Event::note(text));
+            session.hear(&Event::note(text));
             Ok(None)
         }
     }
@@ -70,6 +70,6 @@ pub(super) fn write(lock: &Lock, path: &Path, session: &Session) -> Result<(), F
     let output = Output::create(path).map_err(|error| Failure::new(Kind::Host, error))?;
     let mut file = output.file();
     file.write_all(lock.to_string().as_bytes()).map_err(failed)?;
-    session.give_to_caller(&file)?;
+    session.give_to_caller(file)?;
     output.commit().map_err(|error| Failure::new(Kind::Host, error))
 }

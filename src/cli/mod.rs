@@ -50,8 +50,8 @@ struct Session {
 
 impl Session {
     /// Hears an event of the library.
-    fn hear(&self, event: Event) {
-        self.show.hear(&event);
+    fn hear(&self, event: &Event) {
+        self.show.hear(event);
     }
 
     /// Writes a line of data. A reader that has gone away does not fail a build.

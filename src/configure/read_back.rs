@@ -81,7 +81,6 @@ impl Reader<'_> {
         let Marks { uid, gid, xattrs, .. } = marks.unwrap_or(&default).clone();
         let mode = match kind {
             Kind::Symlink(_) => 0o777,
-            #[expect(clippy::cast_possible_truncation, reason = "twelve bits are left")]
             _ => (stat.st_mode & 0o7777) as u16,
         };
         let mtime = self.epoch.clamp(stat.st_mtime);

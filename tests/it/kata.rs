@@ -124,7 +124,9 @@ fn the_scripts_exit_as_kata_s_do_when_asked_for_nothing_or_nonsense() {
 fn rootfs_sh_translates_its_options_and_leaves_variables_to_the_program() {
     let shop = Workshop::new();
     let rootfs = shop.text("out");
-    let cases: [(&[&str], &[(&str, &str)], &str); 4] = [
+    /// Options, variables, and what osbuilder is called with.
+    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
+    let cases: [Case<'_>; 4] = [
         (
             &["-a", "4.1", "-d", "-o", "1-abc", "-r", &rootfs, "debian"],
             &[("ROOTFS_DIR", "/elsewhere")],

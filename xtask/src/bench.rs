@@ -130,9 +130,9 @@ impl Bench {
             for entry in fs_err::read_dir(self.cache.join(folder))? {
                 let path = entry?.path();
                 if path.is_dir() {
-                    fs_err::remove_dir_all(path)?
+                    fs_err::remove_dir_all(path)?;
                 } else {
-                    fs_err::remove_file(path)?
+                    fs_err::remove_file(path)?;
                 }
             }
         }
