@@ -26,7 +26,7 @@ pub mod tree;
 pub mod unpack;
 mod workshop;
 
-pub use output::{write_image, write_initrd, write_rootfs};
+pub use output::{check_guest, write_image, write_initrd, write_rootfs};
 pub use workshop::{Error, Guest, Workshop};
 
 use event::Stage;

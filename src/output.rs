@@ -11,11 +11,12 @@ use fs_err::os::unix::fs::FileExt as _;
 
 use crate::digest::Digest;
 use crate::epoch::Epoch;
-use crate::event::Stage;
+use crate::event::{Event, Stage};
 use crate::image::{self, initrd};
-use crate::recipe::{ImageOptions, Init};
+use crate::inspect;
+use crate::recipe::{ImageOptions, Init, Recipe};
 use crate::store::{Output, OutputDirectory, directory};
-use crate::tree::{Contents, Kind, Tree};
+use crate::tree::{Contents, Kind, Tree, TreePath};
 use crate::workshop::{Error, Workshop};
 
 /// What an output is made of.
@@ -82,6 +83,32 @@ fn content_size(tree: &Tree) -> u64 {
         _ => 0,
     });
     sizes.sum()
+}
+
+/// Says what the tree lacks as a guest, and refuses one that cannot start, unless the recipe says
+/// that it is no guest (`SKIP_ROOTFS_CHECK=yes`).
+///
+/// # Errors
+/// [`Error::NoInit`], [`Error::OtherInit`].
+pub fn check_guest(tree: &Tree, recipe: &Recipe, workshop: &Workshop<'_>) -> Result<(), Error> {
+    if !recipe.guest.check_init {
+        return Ok(());
+    }
+    let path = TreePath::parse("sbin/init").expect("the path is clean");
+    let init = tree.resolve_parent(&path).ok().and_then(|path| tree.get(&path));
+    match init.map(|inode| (&inode.kind, inode.meta.mode)) {
+        Some((Kind::Symlink(target), _)) if target.ends_with(b"/systemd") => match recipe.init {
+            Init::Agent => return Err(Error::OtherInit),
+            Init::Systemd => {}
+        },
+        Some((Kind::Symlink(_), _)) => {}
+        Some((Kind::Regular(_), mode)) if mode & 0o111 != 0 => {}
+        _ => return Err(Error::NoInit),
+    }
+    for lack in inspect::contract(tree, recipe.init, Some(&recipe.guest.agent_name)) {
+        (workshop.listener)(Event::warning(format!("as a Kata guest: {}", lack.what)));
+    }
+    Ok(())
 }
 
 /// Writes a tree as a disk image.

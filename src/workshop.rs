@@ -276,6 +276,12 @@ pub enum Error {
         /// Why.
         source: image::Error,
     },
+    /// The kernel would find nothing to start.
+    #[error("the tree has no /sbin/init that is a program or a link")]
+    NoInit,
+    /// The agent was to be the init.
+    #[error("the agent is to be the init, but /sbin/init of the tree is systemd")]
+    OtherInit,
     /// An output cannot be put in place, or the cache cannot be used.
     #[error("cannot use the disk")]
     Store(#[source] store::Error),

@@ -40,7 +40,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("image", &["digest", "epoch", "recipe", "tree"]),
     ("inspect", &["digest", "epoch", "image", "recipe", "tree"]),
     ("boot", &["epoch", "event", "image", "recipe", "sandbox", "tree"]),
-    ("output", &["digest", "epoch", "event", "image", "recipe", "store", "tree", "workshop"]),
+    (
+        "output",
+        &["digest", "epoch", "event", "image", "inspect", "recipe", "store", "tree", "workshop"],
+    ),
     (
         "workshop",
         &[

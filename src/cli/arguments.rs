@@ -43,6 +43,8 @@ pub(super) enum Verb {
     Boot(BootArguments),
     /// List the distributions that can be built
     Distros(DistrosArguments),
+    /// Show what an image, an initrd or a rootfs directory is made of, without mounting it
+    Inspect(InspectArguments),
     /// Check or shrink the cache
     Cache(CacheArguments),
     /// Write completions for a shell to standard output
@@ -257,6 +259,18 @@ pub(super) struct DistrosArguments {
     /// Names only, one a line
     #[arg(long)]
     pub(super) names: bool,
+}
+
+/// `osbuilder inspect`.
+#[derive(Debug, Args)]
+pub(super) struct InspectArguments {
+    /// An image, an initrd or a rootfs directory
+    pub(super) file: PathBuf,
+    /// A path inside it: a directory is listed, a file is written to standard output
+    pub(super) path: Option<String>,
+    /// List every file with type, mode, owner, size and digest
+    #[arg(long)]
+    pub(super) files: bool,
 }
 
 /// `osbuilder cache`.

@@ -178,6 +178,9 @@ fn write(
 ) -> Result<Written, Failure> {
     let source = Source { tree: &guest.tree, contents, epoch: guest.epoch };
     let path = &target.path;
+    if target.form != Form::Rootfs {
+        osbuilder::check_guest(&guest.tree, recipe, workshop).map_err(Failure::from)?;
+    }
     let written = match target.form {
         Form::Rootfs => osbuilder::write_rootfs(source, path, workshop),
         Form::Image => osbuilder::write_image(source, &recipe.image, path, workshop),

@@ -11,6 +11,7 @@ mod completions;
 mod distros;
 mod environment;
 mod failure;
+mod inspect;
 mod locking;
 mod man;
 mod report;
@@ -125,6 +126,7 @@ fn perform(verb: Verb, session: &Session) -> Result<ExitCode, Failure> {
         Verb::Cache(arguments) => cache::run(arguments.action, session),
         Verb::Completions(arguments) => completions::run(&arguments),
         Verb::Distros(arguments) => distros::run(&arguments, session),
+        Verb::Inspect(arguments) => inspect::run(&arguments, session),
         Verb::Man(arguments) => man::run(&arguments),
     }
 }

@@ -154,7 +154,7 @@ impl Bench {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             let mut our = peer::start(peer::osbuilder());
-            our.args(["image", "--skip-rootfs-check", "--rootfs"]).arg(&tree);
+            our.env("SKIP_ROOTFS_CHECK", "yes").args(["image", "--rootfs"]).arg(&tree);
             our.arg("--output").arg(self.work.join("ours.img"));
             ours.push(cost(&our)?);
             let mut their = peer::start("mke2fs");
@@ -171,7 +171,7 @@ impl Bench {
         let (our_file, their_file) =
             (self.work.join("ours.initrd"), self.work.join("theirs.initrd"));
         let mut our = peer::start(peer::osbuilder());
-        our.args(["initrd", "--skip-rootfs-check", "--rootfs"]).arg(&tree);
+        our.env("SKIP_ROOTFS_CHECK", "yes").args(["initrd", "--rootfs"]).arg(&tree);
         our.arg("--output").arg(&our_file);
         let ours = cost(&our)?;
         let script = "find . | cpio --quiet -H newc -o | gzip -9 > \"$0\"";

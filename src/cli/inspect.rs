@@ -1,0 +1,118 @@
+//! `osbuilder inspect`: what an image, an initrd or a rootfs directory is made of.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::thread;
+
+use osbuilder::inspect::{self, Form, Guest, Line, Report};
+use osbuilder::store::directory;
+use osbuilder::tree::{Kind as FileKind, Tree, TreePath};
+
+use super::arguments::InspectArguments;
+use super::{Failure, Kind, Session, size};
+
+/// Shows the whole, lists a directory in it, or prints a file of it.
+pub(super) fn run(arguments: &InspectArguments, session: &Session) -> Result<ExitCode, Failure> {
+    let threads = thread::available_parallelism().unwrap_or(std::num::NonZeroUsize::MIN);
+    if arguments.file.is_dir() {
+        let (tree, _) = directory::read(&arguments.file, threads).map_err(failed)?;
+        let below = path(arguments.path.as_deref())?;
+        list(&tree, &below, session);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let file = inspect::open(&arguments.file).map_err(failed)?;
+    let guest = inspect::read(&file, threads).map_err(|error| {
+        let text =
+            format!("{} is not an image or initrd that can be read", arguments.file.display());
+        Failure::new(Kind::Failed, error).hint(text)
+    })?;
+    match &arguments.path {
+        Some(text) => show_path(&guest, &path(Some(text))?, session)?,
+        None if arguments.files => list(&guest.tree, &TreePath::ROOT, session),
+        None => show_whole(&guest, &arguments.file, session)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
+    Failure::new(Kind::Failed, error)
+}
+
+fn path(text: Option<&str>) -> Result<TreePath, Failure> {
+    let parsed = text.unwrap_or_default().parse();
+    parsed.map_err(|error: osbuilder::tree::BadPath| Failure::new(Kind::Request, error))
+}
+
+fn show_path(guest: &Guest<'_>, path: &TreePath, session: &Session) -> Result<(), Failure> {
+    let place = guest.tree.resolve(path).unwrap_or_else(|_| path.clone());
+    let inode = guest.tree.get(&place).map(|inode| &inode.kind);
+    if matches!(inode, Some(FileKind::Directory(_))) {
+        list(&guest.tree, path, session);
+        return Ok(());
+    }
+    let mut output = io::stdout().lock();
+    guest.print(path, &mut output).map_err(failed)?;
+    output.flush().map_err(failed)
+}
+
+fn list(tree: &Tree, below: &TreePath, session: &Session) {
+    for line in inspect::lines(tree, below) {
+        session.print(&if session.json {
+            serde_json::to_string(&line).expect("a line has string keys")
+        } else {
+            as_text(&line)
+        });
+    }
+}
+
+fn as_text(line: &Line) -> String {
+    let Line { path, kind, mode, uid, gid, size, target, .. } = line;
+    let target = target.as_deref().map(|target| format!(" -> {target}")).unwrap_or_default();
+    format!("{kind:9} {mode} {uid:>5}:{gid:<5} {size:>10} {path}{target}")
+}
+
+fn show_whole(guest: &Guest<'_>, file: &Path, session: &Session) -> Result<(), Failure> {
+    let summary = guest.summary().map_err(failed)?;
+    if session.json {
+        let mut value = serde_json::to_value(&guest.report).map_err(failed)?;
+        value["summary"] = summary.into();
+        session.print(&value.to_string());
+        return Ok(());
+    }
+    let rows = facts(&guest.report, file);
+    rows.iter().for_each(|(name, value)| session.print(&format!("{name:>12}  {value}")));
+    if let Some(text) = summary {
+        session.print("");
+        session.print(text.trim_end());
+    }
+    Ok(())
+}
+
+fn facts(report: &Report, file: &Path) -> Vec<(&'static str, String)> {
+    let mut rows = vec![
+        ("file", file.display().to_string()),
+        ("size", format!("{} ({} bytes)", size::in_words(report.size), report.size)),
+        ("sha256", report.digest.to_string()),
+    ];
+    match &report.form {
+        Form::Image { nvdimm_block, disk_signature, partitions, file_system } => {
+            let place = nvdimm_block.map_or("none".to_owned(), |place| format!("at {place}"));
+            rows.push(("form", format!("disk image, signature {disk_signature}")));
+            rows.push(("nvdimm", place));
+            for part in partitions {
+                let text = format!("starts at sector {}, {} sectors", part.start, part.sectors);
+                rows.push(("partition", format!("{}: {text}", part.number)));
+            }
+            let place = format!("{} at byte {}", file_system.kind, file_system.offset);
+            rows.push(("file system", format!("{place}, uuid {}", file_system.uuid)));
+        }
+        Form::Initrd { gzip: true } => rows.push(("form", "initrd, gzip".to_owned())),
+        Form::Initrd { gzip: false } => rows.push(("form", "initrd, not compressed".to_owned())),
+    }
+    rows.push(("paths", report.paths.to_string()));
+    rows.push(("content", size::in_words(report.content)));
+    let lacks = report.lacks.iter().map(|lack| ("lacks", lack.what.clone()));
+    rows.extend(lacks);
+    rows
+}
