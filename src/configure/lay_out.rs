@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use super::Error;
 use super::disk::{Disk, Place};
 use crate::sandbox::{self, Marks, Node};
-use crate::tree::{Content, Contents, Inode, InodeId, Kind, Meta, Tree, TreePath};
+use crate::tree::{Contents, Inode, InodeId, Kind, Meta, Tree, TreePath};
 
 /// What was laid out: each inode on disk, and when it was finished.
 #[derive(Debug, Default)]

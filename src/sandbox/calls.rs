@@ -41,7 +41,7 @@ pub(super) struct Calls<'a> {
 struct Call<'a> {
     process: i32,
     arguments: [u64; 6],
-    /// Whether the process still waits: checked between reading its memory and acting on it.
+    /// Whether the process still waits; see [`Call::check`].
     still_waits: &'a dyn Fn() -> bool,
 }
 
@@ -120,9 +120,6 @@ impl Calls<'_> {
         let named = Named { process, directory, path: &path, follow };
         let Ok(file) = paths::open(self.tree.as_fd(), named) else { return Ok(None) };
         let status = kernel::status(file.as_fd())?;
-        if !(call.still_waits)() {
-            return Err(Errno::SRCH);
-        }
         Ok((status.st_dev == self.device).then_some(Found { file, status }))
     }
 
@@ -137,7 +134,7 @@ impl Calls<'_> {
             status.st_mode = status.st_mode & 0o7777 | kind;
             status.st_rdev = libc::makedev(device.major, device.minor);
         }
-        kernel::write_memory(call.process, call.argument(buffer), kernel::bytes_of(&status))?;
+        call.write(buffer, kernel::bytes_of(&status))?;
         Ok(Reply::Value(0))
     }
 
@@ -154,7 +151,7 @@ impl Calls<'_> {
             status.stx_mode = status.stx_mode & 0o7777 | kind;
             (status.stx_rdev_major, status.stx_rdev_minor) = (device.major, device.minor);
         }
-        kernel::write_memory(call.process, call.argument(4), kernel::bytes_of(&status))?;
+        call.write(4, kernel::bytes_of(&status))?;
         Ok(Reply::Value(0))
     }
 
@@ -172,6 +169,7 @@ impl Calls<'_> {
         if to_root && self.record.get(found.status.st_ino).is_none() {
             return Ok(Reply::Continue);
         }
+        call.check()?;
         found.lose_privileges()?;
         let marks = self.record.entry(found.status.st_ino);
         marks.xattrs.remove(&b"security.capability"[..]);
@@ -199,9 +197,7 @@ impl Calls<'_> {
         let named = Named { process: call.process, directory, path: &path, follow: false };
         let (parent, name) = paths::open_parent(self.tree.as_fd(), named)?;
         let mode = mode & 0o7777 & !call.umask()?;
-        if !(call.still_waits)() {
-            return Err(Errno::SRCH);
-        }
+        call.check()?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o600))?;
         rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
@@ -231,6 +227,7 @@ impl Calls<'_> {
             Ok(libc::XATTR_REPLACE) if !exists => return Err(Errno::NODATA),
             _ => {}
         }
+        call.check()?;
         if name == b"system.posix_acl_access"
             && let Some(bits) = acl::group_bits(&value)
         {
@@ -253,7 +250,7 @@ impl Calls<'_> {
             return Err(Errno::RANGE);
         }
         if room != 0 {
-            kernel::write_memory(call.process, call.argument(2), value)?;
+            call.write(2, value)?;
         }
         Ok(Reply::Value(i64::try_from(value.len()).map_err(|_| Errno::TOOBIG)?))
     }
@@ -266,6 +263,7 @@ impl Calls<'_> {
         if !recorded {
             return Ok(Reply::Continue);
         }
+        call.check()?;
         self.record.entry(inode).xattrs.remove(&name);
         Ok(Reply::Value(0))
     }
@@ -341,6 +339,18 @@ impl Call<'_> {
 
     fn integer(&self, index: usize) -> i32 {
         self.word(index).cast_signed()
+    }
+
+    /// Fails if the process is gone: then its number may be another's, and what was read of it is
+    /// not the caller's. Called between reading and acting.
+    fn check(&self) -> rustix::io::Result<()> {
+        if (self.still_waits)() { Ok(()) } else { Err(Errno::SRCH) }
+    }
+
+    /// Writes to where an argument points.
+    fn write(&self, index: usize, bytes: &[u8]) -> rustix::io::Result<()> {
+        self.check()?;
+        kernel::write_memory(self.process, self.argument(index), bytes)
     }
 
     fn descriptor(&self, index: usize) -> Place {

@@ -460,6 +460,14 @@ fn s11_s12_owners_devices_and_capabilities_are_answered_and_recorded() {
 }
 
 #[test]
+fn s12_the_tree_honours_neither_set_uid_nor_devices() {
+    let prepared = prepared(Limits::default());
+    let flags = rustix::fs::statvfs(prepared.directory()).unwrap().f_flag;
+    let expected = rustix::fs::StatVfsMountFlags::NOSUID | rustix::fs::StatVfsMountFlags::NODEV;
+    assert!(flags.contains(expected), "{flags:?}");
+}
+
+#[test]
 fn s13_a_program_that_does_not_end_is_ended_with_all_it_started() {
     let limits = Limits { wall: Duration::from_secs(2), processes: 400, ..Limits::default() };
     for name in ["sleep", "bomb"] {
@@ -514,6 +522,35 @@ fn s19_a_missing_program_is_named_and_the_next_one_still_runs() {
     assert!(probe_in(&mut sandbox, "files").unwrap().0.is_success());
 }
 
+/// Holds a sandbox with a sleeping program until killed.
+#[test]
+#[ignore = "run by the next test, which kills it"]
+fn holder() {
+    let mut sandbox = prepared(Limits::default()).enter().unwrap();
+    say(sandbox.inside.process.as_raw_nonzero());
+    let _never = probe_in(&mut sandbox, "sleep");
+}
+
+#[test]
+fn f2_killing_the_builder_ends_everything_in_the_sandbox() {
+    use std::io::{BufRead as _, BufReader};
+    #[expect(clippy::disallowed_methods, reason = "the sandbox's tests start processes")]
+    let mut command = std::process::Command::new("/proc/self/exe");
+    command.args(["--ignored", "--exact", "sandbox::tests::holder", "--nocapture", "--quiet"]);
+    let mut builder = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(builder.stdout.take().unwrap()).lines();
+    let line = lines.map_while(Result::ok).find(|line| line.starts_with("= ")).unwrap();
+    let first = format!("/proc/{}", line.trim_start_matches("= "));
+    assert!(Path::new(&first).exists());
+    builder.kill().unwrap();
+    builder.wait().unwrap();
+    let begin = Instant::now();
+    while Path::new(&first).exists() {
+        assert!(begin.elapsed() < Duration::from_secs(5), "{first} lives on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Runs this suite once more without privileges and without subordinate ids.
 #[test]
 fn the_probes_hold_for_an_ordinary_user_too() {
@@ -528,7 +565,10 @@ fn the_probes_hold_for_an_ordinary_user_too() {
     fs_err::set_permissions(&copy, PermissionsExt::from_mode(0o755)).unwrap();
     #[expect(clippy::disallowed_methods, reason = "the sandbox's tests start processes")]
     let mut command = std::process::Command::new(&copy);
-    command.args(["sandbox::tests::", "--test-threads=2"]).uid(65534).gid(65534);
+    command
+        .args(["sandbox::tests::", "configure::tests::", "--test-threads=2"])
+        .uid(65534)
+        .gid(65534);
     let output = command.current_dir(folder.path()).output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && printed.contains("s1_nothing"), "{printed}");
