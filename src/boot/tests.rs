@@ -42,7 +42,7 @@ impl Bench {
             qemu: &self.qemu,
             accelerator,
             memory_mib: 256,
-            time_limit: Duration::from_millis(700),
+            time_limit: Duration::from_secs(4),
             work: &work,
         };
         let events = Mutex::new(Vec::new());

@@ -36,10 +36,9 @@ const FAULTS: &[(&str, &str)] = &[
 
 /// No kind of call is tried further than this; a small build has fewer of each.
 const FURTHEST: u32 = 400;
-/// Beyond the first few, every so-manyth call is enough by default: loops repeat.
-const STRIDE: u32 = 7;
 
-/// Runs the task; `thorough` tries every N.
+/// Runs the task. `thorough` tries every N; else N grows as the Fibonacci numbers do, since loops
+/// repeat themselves.
 pub(crate) fn run(thorough: bool) -> Outcome {
     let folder = std::env::temp_dir().join(format!("osbuilder-faults-{}", std::process::id()));
     fs_err::create_dir_all(folder.join("out"))?;
@@ -55,7 +54,7 @@ fn inject_all(folder: &Path, thorough: bool) -> Outcome {
     let mut runs = 0;
     for (calls, error) in FAULTS {
         for when in ["", "+"] {
-            let mut nth = 1;
+            let (mut before, mut nth) = (1, 1);
             while nth <= FURTHEST {
                 let fault = format!("inject={calls}:error={error}:when={nth}{when}");
                 let reached = inject(&small, &fault, expected)
@@ -64,7 +63,7 @@ fn inject_all(folder: &Path, thorough: bool) -> Outcome {
                 if !reached {
                     break;
                 }
-                nth += if thorough || nth < 12 { 1 } else { STRIDE };
+                (before, nth) = (nth, if thorough { nth + 1 } else { before + nth });
             }
         }
     }

@@ -1,8 +1,8 @@
 //! A tiny Debian-like archive, made on the spot, from which a guest is built in a moment.
 //!
 //! It is for tasks that build hundreds of times. One essential package brings a shell (busybox), one
-//! has a script, a conffile, a trigger and hard links. The archive is unsigned; the tasks that use
-//! it say `--insecure`, and are not about signatures.
+//! has a script, a conffile, a trigger and hard links. The archive is unsigned; the recipe
+//! says `insecure`, and the tasks are not about signatures.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,6 +20,8 @@ const RECIPE: &str = r#"
 distribution = "debian"
 version = "bookworm"
 packages = ["small-service"]
+sources.release-only = true
+sources.insecure = true
 "#;
 
 const BASE_CONTROL: &str = "\
@@ -136,7 +138,7 @@ impl Small {
         let mut command = peer::start(peer::osbuilder());
         let archive = format!("file://{}", self.folder.join("archive").display());
         command.arg(verb).arg("--recipe").arg(self.folder.join("recipe.toml"));
-        command.args(["--insecure", "--release-only", "--mirror", &archive, "--arch", "x86_64"]);
+        command.args(["--mirror", &archive, "--arch", "x86_64"]);
         command.arg("--agent").arg(peer::probe()).args(["--init", "agent"]);
         command.arg("--cache").arg(self.folder.join(cache));
         command.arg("--output").arg(self.folder.join(output));
