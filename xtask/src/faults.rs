@@ -116,6 +116,8 @@ fn traced(small: &Small, fault: &str, trace: &Path) -> Command {
 fn check_end(output: &Output) -> Outcome {
     let words = String::from_utf8_lossy(&output.stderr);
     match output.status.code() {
+        // The fault has hit the dynamic loader, before the program began.
+        Some(127) if words.contains("error while loading shared libraries") => Ok(()),
         Some(0..=4) if !words.contains("panicked") => Ok(()),
         _ => Err(format!("ended with {}: {words}", output.status).into()),
     }
