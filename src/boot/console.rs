@@ -68,7 +68,7 @@ fn collect(mut source: impl Read, kept: &Mutex<Vec<u8>>) -> io::Result<()> {
 }
 
 /// Cuts into lines; carriage returns at their ends are the console's, not the guest's.
-fn lines(bytes: &[u8]) -> Vec<String> {
+pub(super) fn lines(bytes: &[u8]) -> Vec<String> {
     let lines = bytes.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end);
     let clean = |line: &[u8]| escape(&without_carriage_returns(line)).replace("\\x09", "    ");
     lines.filter(|line| !line.is_empty()).map(clean).collect()

@@ -142,18 +142,18 @@ fn keyed(start: &str, path: &Path) -> OsString {
 pub(super) struct Running(Child);
 
 impl Running {
-    /// Starts `program` in `folder`; its complaints go into the file `errors` there. Also returns
-    /// the machine's console.
+    /// Starts `program` in `folder`; its complaints go to `errors`. Also returns the machine's
+    /// console.
     #[expect(clippy::disallowed_methods, reason = "this room starts virtual machines")]
     pub(super) fn start(
         program: &Path,
         machine: &Machine,
         folder: &Path,
+        errors: &fs_err::File,
     ) -> io::Result<(Self, ChildStdout)> {
-        let errors = fs_err::File::create(folder.join(ERRORS))?;
         let mut command = Command::new(program);
         command.args(machine.arguments()).current_dir(folder).stdin(Stdio::null());
-        command.stdout(Stdio::piped()).stderr(errors.into_file());
+        command.stdout(Stdio::piped()).stderr(errors.try_clone()?.into_file());
         crate::sandbox::die_with_us(&mut command);
         let mut child = command.spawn()?;
         let console = child.stdout.take().expect("the output is a pipe");
@@ -165,9 +165,6 @@ impl Running {
         self.0.try_wait()
     }
 }
-
-/// The file with QEMU's complaints.
-pub(super) const ERRORS: &str = "qemu.errors";
 
 impl Drop for Running {
     fn drop(&mut self) {

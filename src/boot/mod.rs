@@ -15,7 +15,7 @@ mod tests;
 mod vsock;
 
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -103,6 +103,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(50);
 /// A machine whose console is silent for this long does not run at all.
 const SILENCE: Duration = Duration::from_secs(10);
+/// How much of what QEMU complains of is shown, in bytes.
+const COMPLAINTS: u64 = 64 << 10;
 const KVM: &str = "/dev/kvm";
 const SOCKET: &str = "vsock";
 
@@ -207,11 +209,13 @@ fn run(request: &Request<'_>, folder: &Folder, machine: &Machine) -> Result<Tria
     drop(fs_err::remove_file(folder.path.join(SOCKET)));
     let mut vsock = Vsock::listen(&folder.socket()).map_err(|source| Error::Vsock { source })?;
     let began = Instant::now();
-    let started = Running::start(request.qemu, machine, &folder.path);
     let failed = |source| Error::Qemu { path: request.qemu.to_owned(), source };
+    let errors = folder.file("qemu.errors").map_err(failed)?;
+    let started = Running::start(request.qemu, machine, &folder.path, &errors);
     let (mut running, output) = started.map_err(failed)?;
     let console = Console::read(output).map_err(failed)?;
     let mut watch = Watch {
+        folder,
         running: &mut running,
         console: &console,
         vsock: &mut vsock,
@@ -223,10 +227,7 @@ fn run(request: &Request<'_>, folder: &Folder, machine: &Machine) -> Result<Tria
     let took = began.elapsed();
     drop((running, vsock));
     let mut transcript = console.finish();
-    let errors = fs_err::read(folder.path.join(machine::ERRORS)).unwrap_or_default();
-    transcript.extend(
-        String::from_utf8_lossy(&errors).lines().map(|l| crate::tree::escape(l.as_bytes())),
-    );
+    transcript.extend(console::lines(&complaints(errors).map_err(failed)?));
     let (health, reason) = match &ending {
         Ending::Answered(health) if health.is_serving => (Some(health), None),
         Ending::Answered(health) => (Some(health), Some("the agent says that it does not serve")),
@@ -245,8 +246,17 @@ fn run(request: &Request<'_>, folder: &Folder, machine: &Machine) -> Result<Tria
     Ok(Trial { outcome, is_dead: matches!(ending, Ending::Dead) })
 }
 
+/// What QEMU wrote to its file of errors.
+fn complaints(mut errors: fs_err::File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    errors.seek(io::SeekFrom::Start(0))?;
+    errors.take(COMPLAINTS).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// A machine that is being watched.
 struct Watch<'a> {
+    folder: &'a Folder,
     running: &'a mut Running,
     console: &'a Console,
     vsock: &'a mut Vsock,
@@ -272,6 +282,10 @@ impl Watch<'_> {
         loop {
             let age = self.began.elapsed();
             let is_silent = self.console.is_silent();
+            if !is_silent {
+                // QEMU has read everything: from here on, however we end, nothing stays.
+                self.folder.remove();
+            }
             if self.running.ended()?.is_some() {
                 return Ok(if is_silent { Ending::Dead } else { Ending::Ended });
             }
@@ -325,6 +339,18 @@ impl Folder {
 }
 
 impl Folder {
+    /// Makes a file for writing and reading.
+    fn file(&self, name: &str) -> io::Result<fs_err::File> {
+        let mut options = fs_err::OpenOptions::new();
+        options.read(true).append(true).create(true).open(self.path.join(name))
+    }
+
+    /// Removes the folder, if it is still there. What cannot be removed stays: there is nobody to
+    /// tell.
+    fn remove(&self) {
+        drop(fs_err::remove_dir_all(&self.path));
+    }
+
     /// The socket's path, short enough for the operating system wherever the folder is.
     fn socket(&self) -> PathBuf {
         format!("/proc/self/fd/{}/{SOCKET}", self.handle.as_raw_fd()).into()
@@ -333,8 +359,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What cannot be removed stays: there is nobody to tell.
-        drop(fs_err::remove_dir_all(&self.path));
+        self.remove();
     }
 }
 

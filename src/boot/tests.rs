@@ -84,6 +84,14 @@ fn virtualization_that_does_not_work_is_said_and_replaced() {
 }
 
 #[test]
+fn nothing_is_on_disk_while_the_guest_runs() {
+    let bench =
+        Bench::new("echo up; sleep 0.4; ls ../ | grep -q boot- && echo left; exec sleep 60");
+    let (outcome, _) = bench.boot(Some(Accelerator::Emulation));
+    assert_eq!(outcome.unwrap().transcript, ["up"]);
+}
+
+#[test]
 fn a_qemu_that_is_not_there_is_an_error_that_names_it() {
     let mut bench = Bench::new("");
     bench.qemu = PathBuf::from("/nowhere/qemu");

@@ -11,7 +11,7 @@ use crate::tree::Contents;
 pub struct FileContents<'m>(Source<'m>);
 
 enum Source<'m> {
-    Image(ImageContents<'m>),
+    Image(Box<ImageContents<'m>>),
     /// An archive has no index: to find a file, everything before it is passed.
     Initrd {
         medium: &'m dyn Medium,
@@ -27,8 +27,8 @@ impl std::fmt::Debug for FileContents<'_> {
 }
 
 impl<'m> FileContents<'m> {
-    pub(super) const fn of_image(contents: ImageContents<'m>) -> Self {
-        Self(Source::Image(contents))
+    pub(super) fn of_image(contents: ImageContents<'m>) -> Self {
+        Self(Source::Image(Box::new(contents)))
     }
 
     pub(super) const fn of_initrd(medium: &'m dyn Medium, order: Vec<Digest>) -> Self {

@@ -65,7 +65,7 @@ mod tests {
     use crate::tree::Meta;
 
     #[test]
-    fn a_line_never_holds_what_could_steer_a_terminal() {
+    fn s17_a_line_never_holds_what_could_steer_a_terminal() {
         let mut tree = Tree::default();
         let mut meta = Meta::root(0o4755);
         meta.xattrs.insert(b"user.\x07".to_vec(), Vec::new());

@@ -13,12 +13,13 @@ mod packet;
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rustix::net::Shutdown;
 use vhost_user_backend::VhostUserDaemon;
 use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
 use vmm_sys_util::event::EventNotifier;
@@ -36,7 +37,8 @@ const FIRST_HOST_PORT: u32 = 1 << 30;
 #[derive(Debug)]
 pub(super) struct Vsock {
     shared: Arc<Shared>,
-    socket: PathBuf,
+    /// Where QEMU is waited for.
+    listener: UnixListener,
     thread: Option<JoinHandle<()>>,
     next_port: u32,
 }
@@ -83,6 +85,7 @@ impl Vsock {
     /// What the operating system reports.
     pub(super) fn listen(socket: &Path) -> io::Result<Self> {
         let listener = UnixListener::bind(socket)?;
+        let waiting = listener.try_clone()?;
         let (device, shared) = Device::new()?;
         let memory = GuestMemoryAtomic::new(GuestMemoryMmap::new());
         let backend = Arc::new(Mutex::new(device));
@@ -91,14 +94,14 @@ impl Vsock {
         device::watch(&backend, &daemon.get_epoll_handlers())?;
         let state = Arc::clone(&shared);
         let run = move || {
-            let mut listener = listener.into();
+            let mut listener = waiting.into();
             let ended = daemon.start(&mut listener).and_then(|()| daemon.wait());
             let failure = ended.map_or_else(|error| error.to_string(), |()| "QEMU ended".into());
             state.lock().failure = Some(failure);
             state.changed.notify_all();
         };
         let thread = Some(thread::Builder::new().name("vsock".to_owned()).spawn(run)?);
-        Ok(Self { shared, socket: socket.to_owned(), thread, next_port: FIRST_HOST_PORT })
+        Ok(Self { shared, listener, thread, next_port: FIRST_HOST_PORT })
     }
 
     /// Opens a stream to `port` of the guest, on which reads and writes end at `deadline`.
@@ -127,8 +130,9 @@ impl Vsock {
 
 impl Drop for Vsock {
     fn drop(&mut self) {
-        // The thread may still wait for QEMU: then this is whom it gets, for a moment.
-        drop(UnixStream::connect(&self.socket));
+        // The thread may still wait for a QEMU that never came. Linux ends that wait with an error;
+        // a socket that nobody waits at does not care.
+        let _not_waiting = rustix::net::shutdown(&self.listener, Shutdown::Both);
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }

@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_are_pinned() {
+    fn k1_the_bytes_are_pinned() {
         let bytes = archive(&sample()).unwrap();
         assert_eq!(bytes.len() % 512, 0);
         let expected = "71b8c1abd163bfeba7821dd1a41696ca1035f8f20eae5d61747dfc430ccdb57e";

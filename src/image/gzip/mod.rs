@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_depend_on_neither_threads_nor_the_size_of_writes() {
+    fn k1_the_bytes_depend_on_neither_threads_nor_the_size_of_writes() {
         let plain = sample(2 * CHUNK + 99);
         let one = compress(&plain, 1);
         assert!(one == compress(&plain, 7));
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_names_no_time_and_no_file() {
+    fn k5_the_header_names_no_time_and_no_file() {
         let expected = *b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x01\0\0\xff\xff\0\0\0\0\0\0\0\0";
         assert_eq!(compress(b"", 1), expected);
     }
