@@ -80,7 +80,9 @@ impl Side {
     /// Takes over lock and downloaded packages, but neither unpacked contents nor finished trees.
     fn inherit(&self, other: &Self) -> Outcome {
         fs_err::copy(other.folder.join("osbuilder.lock"), self.folder.join("osbuilder.lock"))?;
-        peer::run(peer::start("cp").arg("-a").arg(other.cache.join("objects")).arg(&self.cache))?;
+        peer::run(peer::start("cp").arg("-aT").arg(&other.cache).arg(&self.cache))?;
+        let forget = "rm -rf -- packs/* records/*";
+        peer::run(peer::start("sh").args(["-c", forget]).current_dir(&self.cache))?;
         peer::run(peer::start("chown").args(["-R", ORDINARY_USER]).arg(&self.folder))
     }
 
@@ -116,7 +118,8 @@ impl Side {
         let target = self.folder.join("packed");
         let order = if self.different { "-r" } else { "-u" };
         let script = "mkdir \"$1\" && cd \"$0\" && find . -print0 | sort -z $2 \
-            | tar --create --null --no-recursion --files-from - | tar --extract -C \"$1\"";
+            | tar --create --null --no-recursion --files-from - | tar --extract -C \"$1\" \
+            && find . -depth -type d -exec touch --reference={} \"$1\"/{} \\;";
         let mut command = peer::start("sh");
         command.args(["-c", script]).arg(source).arg(&target).arg(order);
         peer::run(&mut command)?;
