@@ -32,15 +32,17 @@ pub(crate) fn data(folder: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Returns the path that an environment variable names, or says that it is not set.
-///
-/// # Panics
-/// As [`skip`].
-#[expect(clippy::disallowed_methods, reason = "what is at hand comes from the environment")]
+/// Returns the path that an environment variable names. Nobody promises that it is set, not even
+/// CI, which boots whole guests with `cargo xtask boot` instead.
+#[expect(
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "what is at hand comes from the environment, and who runs tests is told"
+)]
 pub(crate) fn given(variable: &str) -> Option<PathBuf> {
     let path = std::env::var_os(variable).map(PathBuf::from);
     if path.is_none() {
-        skip(&format!("{variable} is not set"));
+        eprintln!("skipped: {variable} is not set");
     }
     path
 }

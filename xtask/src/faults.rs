@@ -13,7 +13,9 @@ use crate::peer;
 use crate::small::Small;
 use crate::{Outcome, say};
 
-/// The kinds of call that fail, and how.
+/// The kinds of call that fail, and how. Not `close`: an injected failure leaves the descriptor
+/// open, which Linux never does, and Rust's standard library takes it for a bug when it reads
+/// directories.
 const FAULTS: &[(&str, &str)] = &[
     ("write", "ENOSPC"),
     ("pwrite64", "EIO"),
@@ -28,7 +30,6 @@ const FAULTS: &[(&str, &str)] = &[
     ("fstat,newfstatat,statx", "EIO"),
     ("getdents64", "EIO"),
     ("unlinkat", "EIO"),
-    ("close", "EIO"),
     ("copy_file_range,sendfile", "EIO"),
     ("fchmod,fchmodat,utimensat", "EIO"),
     ("clone,clone3,unshare", "EAGAIN"),
