@@ -149,12 +149,15 @@ pub fn write_initrd(
     let failed = |source| Error::Image { path: path.to_owned(), source };
     let output = Output::create(path).map_err(Error::Store)?;
     let tree = initrd::with_init(source.tree.clone(), init);
-    workshop.stage(Stage::Image, || {
+    let summary = workshop.stage(Stage::Image, || {
         let mut file = output.file();
         initrd::write(&tree, source.contents, source.epoch, workshop.threads, &mut file)
-            .map(drop)
             .map_err(failed)
     })?;
+    for path in &summary.without_attributes {
+        let text = format!("an initrd cannot hold the extended attributes of {path}");
+        (workshop.listener)(Event::warning(text));
+    }
     workshop.stage(Stage::Check, || {
         let unlike = |source| Error::Check { path: path.to_owned(), source };
         let from_start = FromStart { file: output.file(), offset: 0 };

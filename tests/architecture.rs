@@ -98,7 +98,8 @@ fn used_by(file: &Path) -> BTreeSet<String> {
     let code: String = code.collect::<Vec<_>>().join("\n");
     let mut used = BTreeSet::new();
     for rest in code.split("crate::").skip(1) {
-        let names: Vec<&str> = match rest.strip_prefix('{') {
+        let statement = rest.split(';').next().unwrap_or_default();
+        let names: Vec<&str> = match statement.strip_prefix('{') {
             Some(group) => group.split(['{', ',', '}']).collect(),
             None => vec![rest],
         };

@@ -5,11 +5,13 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use osbuilder::epoch::Epoch;
+use osbuilder::event::Event;
+use osbuilder::lock::Lock;
 use osbuilder::output::{Source, Written};
 use osbuilder::recipe::{Reading, Recipe};
 use osbuilder::store::directory::{self, DirectoryContents};
 use osbuilder::tree::{Contents, Layered};
-use osbuilder::{Guest, Workshop};
+use osbuilder::{Error, Guest, Workshop};
 
 use super::arguments::{
     BuildArguments, Form, ImageArguments, InitrdArguments, RecipeArguments, RootfsArguments,
@@ -133,11 +135,11 @@ fn run(
     let lock_path = arguments.lock.clone().unwrap_or_else(|| locking::beside(&target.path));
     let followed = locking::read(&lock_path, arguments, &reading.recipe, session)?;
     workshop.followed = followed.as_ref();
-    let lock = match &followed {
-        Some(lock) => lock.clone(),
-        None => osbuilder::resolve(&reading.recipe, &workshop).map_err(Failure::from)?,
+    let (lock, guest) = match &followed {
+        Some(lock) => (lock.clone(), osbuilder::install(&reading.recipe, lock, &workshop)),
+        None => choose_and_install(&reading.recipe, &workshop).map_err(Failure::from)?,
     };
-    let guest = osbuilder::install(&reading.recipe, &lock, &workshop)
+    let guest = guest
         .and_then(|guest| osbuilder::provision(guest, &reading.recipe, &workshop))
         .map_err(Failure::from)?;
     let written = write(&target, &guest, &store, &reading.recipe, &workshop)?;
@@ -146,6 +148,24 @@ fn run(
     }
     report::built(&written, Some((&lock, &lock_path)), began.elapsed(), session);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Chooses packages and installs them. An archive that moves on between its index and its packages
+/// is asked for its index once more.
+fn choose_and_install(
+    recipe: &Recipe,
+    workshop: &Workshop<'_>,
+) -> Result<(Lock, Result<Guest, Error>), Error> {
+    let lock = osbuilder::resolve(recipe, workshop)?;
+    match osbuilder::install(recipe, &lock, workshop) {
+        Err(Error::Packages(error)) if error.is_out_of_step() => {
+            (workshop.listener)(Event::note(format!("{error}; asking for the index once more")));
+            let lock = osbuilder::resolve(recipe, workshop)?;
+            let guest = osbuilder::install(recipe, &lock, workshop);
+            Ok((lock, guest))
+        }
+        outcome => Ok((lock, outcome)),
+    }
 }
 
 /// Packs a directory that is there already.

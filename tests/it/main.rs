@@ -8,3 +8,4 @@ mod ext4;
 mod ext4_hostile;
 mod judge;
 mod kata;
+mod program;

@@ -1,0 +1,65 @@
+//! The program from outside: what it prints, and the status it ends with.
+
+use std::process::{Command, Output};
+
+fn osbuilder(arguments: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    #[expect(clippy::disallowed_methods, reason = "the program is what is tested")]
+    let mut command = Command::new(env!("CARGO_BIN_EXE_osbuilder"));
+    command.args(arguments).current_dir(folder.path()).env_clear().env("HOME", folder.path());
+    command.output().unwrap()
+}
+
+fn check(arguments: &[&str], status: i32, stdout: &str, stderr: &str) {
+    let output = osbuilder(arguments);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {told}");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), stdout, "{arguments:?}");
+    assert!(told.contains(stderr), "{arguments:?}: {told}");
+}
+
+#[test]
+fn the_distributions_are_listed_one_a_line() {
+    check(&["distros", "--names"], 0, "debian\nubuntu\n", "");
+}
+
+#[test]
+fn without_an_agent_one_error_names_the_ways() {
+    for way in ["--agent PATH", "--agent probe"] {
+        let output = osbuilder(&["image", "debian"]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        let words: Vec<&str> = way.split(' ').collect();
+        assert!(told.contains(words[0]) && told.contains("probe"), "{told}");
+        assert_eq!(told.lines().filter(|line| line.starts_with("error")).count(), 1, "{told}");
+    }
+}
+
+#[test]
+fn a_mistyped_option_or_distribution_is_a_request_that_makes_no_sense() {
+    check(&["image", "--no-such-option"], 2, "", "--no-such-option");
+    check(&["rootfs", "debain", "--rootfs-only"], 2, "", "debain");
+}
+
+#[test]
+fn a_lock_that_is_demanded_and_absent_is_named() {
+    let arguments = ["rootfs", "debian", "--rootfs-only", "--locked"];
+    check(&arguments, 2, "", "osbuilder.lock");
+}
+
+#[test]
+fn what_is_no_image_is_refused_by_inspect() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs_err::write(file.path(), [7; 100_000]).unwrap();
+    let output = osbuilder(&["inspect", file.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.stdout, b"");
+}
+
+#[test]
+fn errors_are_data_when_json_is_asked_for() {
+    let output = osbuilder(&["--json", "rootfs", "debain", "--rootfs-only"]);
+    let last = String::from_utf8(output.stderr).unwrap();
+    let value: serde_json::Value = serde_json::from_str(last.lines().last().unwrap()).unwrap();
+    assert_eq!((&value["event"], &value["kind"]), (&"failure".into(), &"request".into()));
+}
