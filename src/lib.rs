@@ -81,7 +81,7 @@ pub fn provision(guest: Guest, recipe: &Recipe, workshop: &Workshop<'_>) -> Resu
 /// Installs Kata's parts into a tree that was not made from packages here.
 ///
 /// # Errors
-/// As [`provision`].
+/// As [`provision()`].
 pub fn provision_only(
     guest: Guest,
     contents: &dyn tree::Contents,

@@ -259,7 +259,7 @@ fn first_partition(
     Ok(((start, start + bytes(partition.count)), table))
 }
 
-/// Reads what [`write`] wrote and compares it with the plan, before it gets its final name.
+/// Reads what [`write()`] wrote and compares it with the plan, before it gets its final name.
 ///
 /// # Errors
 /// As [`read`], and [`Error::Differs`].

@@ -243,7 +243,7 @@ pub enum Policy {
     File(PathBuf),
 }
 
-/// How an image is laid out; compat-surface of Kata's `image_builder.sh`.
+/// How an image is laid out: the variables of Kata's `image_builder.sh`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageOptions {
     /// The file system (`FS_TYPE`).

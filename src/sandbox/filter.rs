@@ -2,7 +2,7 @@
 //!
 //! In: nothing; out: a program of classic BPF instructions as `seccomp(2)` takes it. It allows what
 //! it does not name, because maintainer scripts are ordinary programs; what it names is the
-//! kernel's attack surface that no maintainer script needs (`threats.md` S2, S4, S5, S7, S10) and
+//! kernel's attack surface that no maintainer script needs (the tests S2, S4, S5, S7, S10) and
 //! what an ordinary user cannot do on disk. Capabilities and namespaces guard the same doors; the
 //! filter is the second lock.
 //!

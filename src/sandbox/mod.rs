@@ -11,8 +11,8 @@
 //! ```
 //!
 //! User, mount, process, IPC, host-name, network and cgroup namespaces; a filter of system calls
-//! ([`filter`]); few capabilities; limits. What must hold is `threats.md` section 3. It never falls
-//! back to anything weaker: where the kernel refuses, the error names the setting.
+//! (`filter`); few capabilities; limits. What must hold is what the probes in `tests` try. It never
+//! falls back to anything weaker: where the kernel refuses, the error names the setting.
 
 mod acl;
 mod advice;

@@ -1,5 +1,5 @@
-//! Probes: what a hostile maintainer script would try, one test for each row of `threats.md`
-//! section 3.
+//! Probes: what a hostile maintainer script would try, one test for each numbered
+//! threat.
 //!
 //! The program that runs in the sandbox is this test binary itself, laid out with its libraries in
 //! an otherwise empty tree; [`inside`] is its way in. Run by root, the whole suite runs once more

@@ -1,7 +1,7 @@
 //! The control stanza of one package, owned: fields as the package's author wrote them, in order.
 //!
 //! In comes the text of a `control` file; out come names and values that live as long as needed.
-//! Reading is [`control`](super::control)'s work; meaning (relations, versions) is left to the files
+//! Reading is [`control`]'s work; meaning (relations, versions) is left to the files
 //! of that name. Format: deb-control(5) and deb822(5).
 
 use super::control;
