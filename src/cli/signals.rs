@@ -14,12 +14,12 @@ use signal_hook::iterator::Signals;
 /// When the kernel refuses to install the handlers.
 pub(super) fn watch() -> std::io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-    thread::spawn(move || {
+    let wait = move || {
         if let Some(signal) = signals.forever().next() {
             leave(signal);
         }
-    });
-    Ok(())
+    };
+    thread::Builder::new().spawn(wait).map(drop)
 }
 
 #[expect(clippy::exit, reason = "a signal ends the program wherever its threads are")]

@@ -32,7 +32,6 @@ const FAULTS: &[(&str, &str)] = &[
     ("unlinkat", "EIO"),
     ("copy_file_range,sendfile", "EIO"),
     ("fchmod,fchmodat,utimensat", "EIO"),
-    ("clone,clone3,unshare", "EAGAIN"),
 ];
 
 /// No kind of call is tried further than this; a small build has fewer of each.

@@ -14,6 +14,8 @@ use osbuilder::store::directory;
 use crate::peer;
 use crate::{Outcome, say};
 
+const PROGRAM: &str = "osbuilder";
+const PROBE: &str = "guest-probe";
 /// The user `nobody`.
 const ORDINARY_USER: &str = "65534";
 
@@ -24,6 +26,8 @@ version = "bookworm"
 
 /// One of the two builds.
 struct Side {
+    /// Where the program and the probe lie.
+    programs: PathBuf,
     folder: PathBuf,
     cache: PathBuf,
     different: bool,
@@ -34,16 +38,19 @@ pub(crate) fn run() -> Outcome {
     let work = std::env::temp_dir().join(format!("osbuilder-repro-{}", std::process::id()));
     fs_err::create_dir_all(&work)?;
     fs_err::set_permissions(&work, PermissionsExt::from_mode(0o755))?;
+    // Where the ordinary user can reach them, whoever owns the checkout.
+    fs_err::copy(peer::osbuilder(), work.join(PROGRAM))?;
+    fs_err::copy(peer::probe(), work.join(PROBE))?;
     let outcome = build_and_compare(&work);
     peer::run(peer::start("rm").arg("-rf").arg(&work))?;
     outcome
 }
 
 fn build_and_compare(work: &Path) -> Outcome {
-    let plain = Side::new(work.join("one"), false)?;
+    let plain = Side::new(work, "one", false)?;
     plain.build_all()?;
     plain.pack(&plain)?;
-    let other = Side::new(work.join("two/deeper down"), true)?;
+    let other = Side::new(work, "two/deeper down", true)?;
     other.inherit(&plain)?;
     other.build_all()?;
     other.pack(&plain)?;
@@ -70,11 +77,12 @@ fn build_and_compare(work: &Path) -> Outcome {
 }
 
 impl Side {
-    fn new(folder: PathBuf, different: bool) -> Result<Self, Box<dyn std::error::Error>> {
+    fn new(work: &Path, name: &str, different: bool) -> Result<Self, Box<dyn std::error::Error>> {
+        let folder = work.join(name);
         let cache = folder.join("cache");
         fs_err::create_dir_all(&cache)?;
         fs_err::write(folder.join("recipe.toml"), RECIPE)?;
-        Ok(Self { folder, cache, different })
+        Ok(Self { programs: work.to_owned(), folder, cache, different })
     }
 
     /// Takes over lock and downloaded packages, but neither unpacked contents nor finished trees.
@@ -87,7 +95,7 @@ impl Side {
     }
 
     fn build_all(&self) -> Outcome {
-        let probe = peer::probe().display().to_string();
+        let probe = self.programs.join(PROBE).display().to_string();
         for (verb, output) in
             [("rootfs", "rootfs"), ("image", "guest.img"), ("initrd", "guest.initrd")]
         {
@@ -128,7 +136,7 @@ impl Side {
 
     /// The program, on the different side as somebody else, elsewhere, at another time.
     fn osbuilder(&self, user: &str) -> Command {
-        let program = peer::osbuilder();
+        let program = self.programs.join(PROGRAM);
         if !self.different {
             let mut command = peer::start(program);
             command.current_dir(&self.folder);
