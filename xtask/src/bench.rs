@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::measure::{Cost, cost, median};
 use crate::peer::{self, Mirrors};
-use crate::{Outcome, say};
+use crate::{Outcome, say, small};
 
 /// How often each pair is run.
 const ROUNDS: usize = 3;
@@ -82,14 +82,13 @@ impl Bench {
         );
         fs_err::write(&self.recipe, text)?;
         peer::run(&mut self.ours("rootfs", "tree", &["--rootfs-only", "--keep-database"]))?;
-        let pool = self.work.join("pool");
-        fs_err::create_dir_all(&pool)?;
-        self.fill(&pool)?;
-        let scan = "dpkg-scanpackages --multiversion . > Packages 2>/dev/null";
-        peer::run(peer::start("sh").args(["-c", scan]).current_dir(&pool))
+        let archive = self.work.join("archive");
+        fs_err::create_dir_all(archive.join("pool"))?;
+        self.fill(&archive.join("pool"))?;
+        small::write_index(&archive)
     }
 
-    /// Copies every package of the lock from the cache into a flat repository.
+    /// Copies every package of the lock from the cache into the archive.
     fn fill(&self, pool: &Path) -> Outcome {
         let lock = fs_err::read_to_string(self.work.join("osbuilder.lock"))?;
         let lock = osbuilder::lock::Lock::parse(&lock)?;
@@ -141,7 +140,10 @@ impl Bench {
 
     fn mmdebstrap(&self) -> Command {
         let mut command = peer::start("mmdebstrap");
-        let source = format!("deb [trusted=yes] file://{} ./", self.work.join("pool").display());
+        let source = format!(
+            "deb [trusted=yes] copy:{} {CODENAME} main",
+            self.work.join("archive").display()
+        );
         command.env("SOURCE_DATE_EPOCH", "1700000000");
         command.args(["--mode=root", "--quiet", "--variant=required", "--format=directory"]);
         command.arg(format!("--include={}", PACKAGES.join(",")));

@@ -64,7 +64,7 @@ impl Small {
         let small = Self { folder: folder.to_owned() };
         small.base()?;
         small.service()?;
-        small.index()?;
+        write_index(&folder.join("archive"))?;
         fs_err::write(folder.join("recipe.toml"), RECIPE)?;
         Ok(small)
     }
@@ -115,24 +115,6 @@ impl Small {
         peer::run(command.stdout(std::process::Stdio::null()))
     }
 
-    fn index(&self) -> Outcome {
-        let archive = self.folder.join("archive");
-        let script = "set -e
-            mkdir -p dists/bookworm/main/binary-amd64
-            dpkg-scanpackages --multiversion pool > dists/bookworm/main/binary-amd64/Packages 2>/dev/null
-            cd dists/bookworm
-            set -- $(sha256sum main/binary-amd64/Packages)
-            {
-                echo 'Origin: Debian'; echo 'Label: Debian'
-                echo 'Suite: oldstable'; echo 'Codename: bookworm'
-                echo 'Date: Sat, 01 Nov 2025 00:00:00 UTC'
-                echo 'Architectures: all amd64'; echo 'Components: main'
-                echo 'SHA256:'
-                echo \" $1 $(stat -c %s main/binary-amd64/Packages) main/binary-amd64/Packages\"
-            } > Release";
-        peer::run(peer::start("sh").args(["-c", script]).current_dir(archive))
-    }
-
     /// `osbuilder VERB` with the recipe, the archive and a cache of this name, writing `output`.
     pub(crate) fn osbuilder(&self, verb: &str, cache: &str, output: &str) -> Command {
         let mut command = peer::start(peer::osbuilder());
@@ -144,4 +126,26 @@ impl Small {
         command.arg("--output").arg(self.folder.join(output));
         command
     }
+}
+
+/// Writes index and release file of an archive whose packages are in `pool/`, for bookworm and
+/// x86_64. Nothing is signed.
+///
+/// # Errors
+/// When dpkg-scanpackages is missing or fails.
+pub(crate) fn write_index(archive: &Path) -> Outcome {
+    let script = "set -e
+        mkdir -p dists/bookworm/main/binary-amd64
+        dpkg-scanpackages --multiversion pool > dists/bookworm/main/binary-amd64/Packages 2>/dev/null
+        cd dists/bookworm
+        set -- $(sha256sum main/binary-amd64/Packages)
+        {
+            echo 'Origin: Debian'; echo 'Label: Debian'
+            echo 'Suite: oldstable'; echo 'Codename: bookworm'
+            echo 'Date: Sat, 01 Nov 2025 00:00:00 UTC'
+            echo 'Architectures: all amd64'; echo 'Components: main'
+            echo 'SHA256:'
+            echo \" $1 $(stat -c %s main/binary-amd64/Packages) main/binary-amd64/Packages\"
+        } > Release";
+    peer::run(peer::start("sh").args(["-c", script]).current_dir(archive))
 }
