@@ -527,10 +527,11 @@ mod tests {
         let Some(folder) = crate::testing::data("malicious") else { return };
         let read_file = |name: &str| fs_err::read(folder.join(name)).unwrap();
         assert!(refusal(&read_file("dotdot.cpio")).contains("cpio"));
-        for name in ["test_compat_cpio_1.cpio", "test_read_format_cpio_symlink_trailer.cpio"] {
-            if let Ok(tree) = parse(&read_file(name)[..]) {
-                assert!(tree.walk().count() > 1, "{name}");
-            }
+        if let Ok(tree) = parse(&read_file("test_compat_cpio_1.cpio")[..]) {
+            assert!(tree.walk().count() > 1);
         }
+        // Its first entry is the trailer, dressed up as a long link: GNU cpio, too, finds nothing.
+        let tree = parse(&read_file("test_read_format_cpio_symlink_trailer.cpio")[..]).unwrap();
+        assert_eq!(tree.walk().count(), 1);
     }
 }
