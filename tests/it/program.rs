@@ -25,14 +25,11 @@ fn the_distributions_are_listed_one_a_line() {
 
 #[test]
 fn without_an_agent_one_error_names_the_ways() {
-    for way in ["--agent PATH", "--agent probe"] {
-        let output = osbuilder(&["image", "debian"]);
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{told}");
-        let words: Vec<&str> = way.split(' ').collect();
-        assert!(told.contains(words[0]) && told.contains("probe"), "{told}");
-        assert_eq!(told.lines().filter(|line| line.starts_with("error")).count(), 1, "{told}");
-    }
+    let output = osbuilder(&["image", "debian"]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("--agent") && told.contains("probe"), "{told}");
+    assert_eq!(told.lines().filter(|line| line.starts_with("error")).count(), 1, "{told}");
 }
 
 #[test]
