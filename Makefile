@@ -125,7 +125,9 @@ define note-settings
 @if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@ && $(GIVE_TO_CALLER) $@; fi
 endef
 
-export $(ROOTFS_SETTINGS) $(IMAGE_SETTINGS)
+# What the environment or the command line gives is exported without a word; only the defaults need
+# one. A variable that nobody set stays unset: dpkg refuses an empty SOURCE_DATE_EPOCH, for one.
+export AGENT_INIT PRUNE
 
 $(ROOTFS_STAMP): always
 	$(call note-settings,$(ROOTFS_SETTINGS))
