@@ -9,6 +9,7 @@
 //! Deliberately not done: starting services, keeping logs, anything that depends on this host.
 
 mod disk;
+mod late;
 mod lay_out;
 mod order;
 mod passing;
@@ -32,7 +33,7 @@ use crate::package::deb::scripts::ScriptKind;
 use crate::recipe::Recipe;
 use crate::sandbox::{self, Limits, Prepared, Sandbox};
 use crate::store::{self, PackWriter, Store};
-use crate::tree::{self, BadPath, Content, Inode, Kind, ListingError, Tree, TreePath};
+use crate::tree::{self, BadPath, Content, Kind, ListingError, Tree, TreePath};
 use crate::unpack::{Package, Unpacked};
 use disk::Disk;
 use lay_out::{Baseline, Layout};
@@ -245,7 +246,7 @@ fn run_all(
     (epoch, listener): (Epoch, Listener<'_>),
 ) -> Result<Tree, Error> {
     passing::put_in(&mut tree, packages, epoch)?;
-    let late = late_paths(&tree, packages, order)?;
+    let late = late::paths(&tree, packages, order)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let layout = Layout { tree: &tree, contents: store, threads };
     let mut baseline = Baseline::default();
@@ -276,37 +277,6 @@ fn run_all(
     let mut tree = reader.read()?;
     passing::take_out(&mut tree, packages, epoch)?;
     Ok(tree)
-}
-
-/// The paths that only packages of the second phase have: scripts of the first phase do not see
-/// them, as in any bootstrap.
-fn late_paths(
-    tree: &Tree,
-    packages: &[Package],
-    order: &Order,
-) -> Result<BTreeSet<TreePath>, Error> {
-    let paths = |indexes: &[usize]| -> Result<BTreeSet<TreePath>, Error> {
-        let chosen = indexes.iter().filter_map(|&index| packages.get(index));
-        let all = chosen.flat_map(|package| &package.paths);
-        all.map(|path| Ok(tree.resolve_parent(path)?)).collect()
-    };
-    let (first, second) = order.sequence.split_at(order.first_phase);
-    let mut late: BTreeSet<_> = paths(second)?.difference(&paths(first)?).cloned().collect();
-    let prefixes: BTreeSet<_> = second
-        .iter()
-        .filter_map(|&index| packages.get(index))
-        .map(|package| format!("{}.", package.database_name).into_bytes())
-        .collect();
-    if let Some(Inode { kind: Kind::Directory(entries), .. }) = tree.get(&database("info")?) {
-        let is_late = |name: &[u8]| {
-            let end = name.iter().rposition(|&byte| byte == b'.');
-            end.is_some_and(|end| prefixes.contains(name.get(..=end).unwrap_or_default()))
-        };
-        for name in entries.keys().filter(|name| is_late(name)) {
-            late.insert(database("info")?.join(name)?);
-        }
-    }
-    Ok(late)
 }
 
 /// The version of dpkg that scripts may ask for: its upstream part.

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use super::*;
 use crate::package::deb::scripts::Triggers;
 use crate::package::deb::stanza::Stanza;
-use crate::tree::{Device, Meta};
+use crate::tree::{Device, Inode, Meta};
 
 /// A package without files or scripts; `fields` are lines of its control file.
 pub(super) fn package(name: &str, fields: &str) -> Package {
