@@ -14,8 +14,9 @@ use super::url::{Scheme, Url};
 use super::{Context, Error};
 use crate::recipe::Recipe;
 
-/// Debian's keys, exported (minimal) from the package debian-archive-keyring 2023.3+deb12u2.
-const COMPILED_IN: [&[u8]; 9] = [
+/// Debian's keys, exported (minimal) from its package debian-archive-keyring 2023.3+deb12u2, and
+/// Ubuntu's, from Debian's package ubuntu-keyring 2023.11.28.1-0.2.
+const COMPILED_IN: [&[u8]; 10] = [
     include_bytes!("../distro/keys/debian/bullseye-archive.asc"),
     include_bytes!("../distro/keys/debian/bullseye-security.asc"),
     include_bytes!("../distro/keys/debian/bullseye-stable.asc"),
@@ -25,6 +26,7 @@ const COMPILED_IN: [&[u8]; 9] = [
     include_bytes!("../distro/keys/debian/trixie-archive.asc"),
     include_bytes!("../distro/keys/debian/trixie-security.asc"),
     include_bytes!("../distro/keys/debian/trixie-stable.asc"),
+    include_bytes!("../distro/keys/ubuntu/archive-2018.asc"),
 ];
 
 /// Where apt and distributions keep keys, below the host's root.
@@ -126,4 +128,21 @@ fn host_files(root: Option<&Path>) -> Vec<PathBuf> {
     }
     files.sort();
     files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distro::Distro;
+
+    #[test]
+    fn every_pinned_key_comes_with_the_program_and_nothing_else_does() {
+        let mut all = Keyring::default();
+        let brought: BTreeSet<Fingerprint> =
+            COMPILED_IN.into_iter().flat_map(|bytes| all.add(bytes).unwrap()).collect();
+        let releases = Distro::all().iter().flat_map(|distro| &distro.releases);
+        let pinned: BTreeSet<Fingerprint> =
+            releases.flat_map(|release| &release.keys).map(|key| key.parse().unwrap()).collect();
+        assert_eq!(brought, pinned);
+    }
 }

@@ -52,6 +52,19 @@ impl Release {
     }
 }
 
+impl Release {
+    /// Whether a suite of this name is meant: by its suite, or by its code name. Where every pocket
+    /// of a release has the release's code name (Ubuntu's `noble-updates` is `noble`), that name is
+    /// the first pocket's alone.
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        let suite = self.suite.as_deref();
+        let is_pocket = suite
+            .and_then(|suite| suite.strip_prefix(name))
+            .is_some_and(|pocket| pocket.starts_with('-'));
+        suite == Some(name) || self.codename.as_deref() == Some(name) && !is_pocket
+    }
+}
+
 /// One file that a release vouches for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Entry {
@@ -258,6 +271,22 @@ mod tests {
         assert_eq!(pin("NotAutomatic: no\nButAutomaticUpgrades: yes\n"), 500);
         assert_eq!(pin("NotAutomatic: yes\nButAutomaticUpgrades: yes\n"), 100);
         assert_eq!(pin("NotAutomatic: yes\n"), 1);
+    }
+
+    #[test]
+    fn r8_a_pocket_does_not_pass_for_its_release() {
+        let called = |suite: &str, codename: &str, name: &str| {
+            let text = HEAD.replace("stable", suite).replace("trixie", codename);
+            parse(&text).unwrap().is_called(name)
+        };
+        assert!(called("stable", "trixie", "trixie") && called("stable", "trixie", "stable"));
+        assert!(called("stable-updates", "trixie-updates", "trixie-updates"));
+        assert!(
+            called("noble", "noble", "noble") && called("noble-updates", "noble", "noble-updates")
+        );
+        assert!(!called("noble-updates", "noble", "noble"));
+        assert!(!called("noble", "noble", "noble-updates"));
+        assert!(!called("stable", "trixie", "bookworm"));
     }
 
     #[test]

@@ -313,8 +313,8 @@ impl Judge<'_> {
 
     fn is_what_was_asked(&self, release: &Release, source: &Source) -> Result<(), Refusal> {
         let Layout::Suite { suite, components } = &source.layout else { return Ok(()) };
-        let names = [release.codename.as_deref(), release.suite.as_deref()];
-        if !names.contains(&Some(suite)) {
+        if !release.is_called(suite) {
+            let names = [release.codename.as_deref(), release.suite.as_deref()];
             let found = names.into_iter().flatten().collect::<Vec<_>>().join("/");
             return Err(Refusal::WrongSuite { asked: suite.clone(), found });
         }

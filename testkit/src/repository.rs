@@ -15,8 +15,11 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 /// A suite with one component, `main`, or a flat repository.
 #[derive(Debug, Clone)]
 pub struct Repository {
-    /// Its suite and code name; empty for a flat repository.
+    /// Its suite; empty for a flat repository.
     pub suite: String,
+    /// Its code name: the suite's name, but for archives that call a release's every pocket by the
+    /// release's name, as Ubuntu does.
+    pub codename: String,
     /// Debian's name of its architecture.
     pub architecture: String,
     /// When it was made, in seconds since 1970.
@@ -38,7 +41,8 @@ pub struct Package {
     pub version: String,
     /// Further control fields, whole lines: `Depends: a\n`.
     pub fields: String,
-    /// Its files: path without leading slash, mode, content.
+    /// Its files: path without leading slash, mode, content. One with a slash at the end is a
+    /// directory.
     pub files: Vec<(String, u32, Vec<u8>)>,
     /// Its scripts: `postinst` and so on.
     pub scripts: Vec<(String, Vec<u8>)>,
@@ -109,6 +113,7 @@ impl Repository {
     pub fn new(suite: &str, date: u32) -> Self {
         Self {
             suite: suite.to_owned(),
+            codename: suite.to_owned(),
             architecture: "amd64".to_owned(),
             date,
             valid_until: None,
@@ -145,8 +150,8 @@ impl Repository {
     pub fn release_text(&self, indexes: &Files) -> String {
         let mut text = String::new();
         if !self.suite.is_empty() {
-            let (suite, architecture) = (&self.suite, &self.architecture);
-            write!(text, "Suite: {suite}\nCodename: {suite}\nComponents: main\n").unwrap();
+            let Self { suite, codename, architecture, .. } = self;
+            write!(text, "Suite: {suite}\nCodename: {codename}\nComponents: main\n").unwrap();
             writeln!(text, "Architectures: {architecture}").unwrap();
         }
         writeln!(text, "Date: {}", rfc_2822(self.date)).unwrap();
@@ -242,7 +247,9 @@ fn tar(members: &[(String, u32, Vec<u8>)]) -> Vec<u8> {
                 append(&mut builder, folder, (0o755, tar::EntryType::Directory), &[]);
             }
         }
-        append(&mut builder, path, (*mode, tar::EntryType::Regular), content);
+        if !path.ends_with('/') {
+            append(&mut builder, path, (*mode, tar::EntryType::Regular), content);
+        }
     }
     builder.into_inner().unwrap()
 }

@@ -389,6 +389,14 @@ mod tests {
     }
 
     #[test]
+    fn ubuntu_s_real_key_may_sign_and_does_not_expire() {
+        let mut keyring = Keyring::default();
+        keyring.add(include_bytes!("../../distro/keys/ubuntu/archive-2018.asc")).unwrap();
+        let (_, certificate) = keyring.iter().next().unwrap();
+        assert_eq!(usable(certificate, super::Key::Primary, u64::from(NOW)), Ok(None));
+    }
+
+    #[test]
     fn r9_revoked_keys_do_not_count_unless_retired_later() {
         let revoked = |reason, at| Options { revoked: Some((reason, at)), ..Options::default() };
         refused(&revoked(RevocationCode::KeyCompromised, NOW + 100), "is revoked");
