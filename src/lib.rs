@@ -47,18 +47,23 @@ pub fn resolve(recipe: &Recipe, workshop: &Workshop<'_>) -> Result<Lock, Error> 
 }
 
 /// Installs the packages of a lock: their tree, configured, as their distribution would have it.
+/// Before anything is laid out, what the packages say of themselves must bear the lock out.
 ///
 /// # Errors
-/// [`Error::Packages`], [`Error::Unpack`], [`Error::Configure`].
+/// [`Error::Packages`], [`Error::Unpack`], [`Error::Lock`], [`Error::Configure`].
 pub fn install(recipe: &Recipe, lock: &Lock, workshop: &Workshop<'_>) -> Result<Guest, Error> {
     let epoch = recipe.epoch.unwrap_or(lock.epoch);
     let packages = workshop.stage(Stage::Fetch, || {
         fetch::packages(lock, recipe, &workshop.fetching()).map_err(Error::Packages)
     })?;
     let unpacked = workshop.stage(Stage::Unpack, || {
+        let opened = unpack::open(&packages, workshop.store, workshop.listener);
+        let opened = opened.map_err(Error::Unpack)?;
+        let controls: Vec<_> = opened.controls().collect();
+        resolve::check_complete(lock, recipe, &controls)
+            .map_err(|error| Error::Lock(Box::new(error)))?;
         let settings = unpack::Settings { epoch, ..unpack::Settings::default() };
-        unpack::unpack(&packages, recipe, &settings, workshop.store, workshop.listener)
-            .map_err(Error::Unpack)
+        unpack::unpack(opened, recipe, &settings).map_err(Error::Unpack)
     })?;
     let tree = workshop.stage(Stage::Configure, || {
         configure::configure(unpacked, recipe, epoch, workshop.store, workshop.listener)
@@ -105,6 +110,7 @@ pub fn kernel(recipe: &Recipe, workshop: &Workshop<'_>) -> Result<tree::Tree, Er
         fetch::packages(&lock, recipe, &workshop.fetching()).map_err(Error::Packages)
     })?;
     let settings = unpack::Settings { epoch: lock.epoch, ..unpack::Settings::default() };
-    let unpacked = unpack::unpack(&packages, recipe, &settings, workshop.store, workshop.listener);
+    let opened = unpack::open(&packages, workshop.store, workshop.listener);
+    let unpacked = opened.and_then(|opened| unpack::unpack(opened, recipe, &settings));
     Ok(unpacked.map_err(Error::Unpack)?.tree)
 }

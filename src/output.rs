@@ -16,7 +16,7 @@ use crate::image::{self, initrd};
 use crate::inspect;
 use crate::recipe::{ImageOptions, Init, Recipe};
 use crate::store::{Output, OutputDirectory, directory};
-use crate::tree::{Contents, Kind, Tree, TreePath};
+use crate::tree::{Contents, Kind, Tree};
 use crate::workshop::{Error, Workshop};
 
 /// What an output is made of.
@@ -85,30 +85,30 @@ fn content_size(tree: &Tree) -> u64 {
     sizes.sum()
 }
 
-/// Says what the tree lacks as a guest, and refuses one that cannot start, unless the recipe says
-/// that it is no guest (`SKIP_ROOTFS_CHECK=yes`).
+/// Refuses a tree that cannot start as a guest, and warns of what its containers will miss; unless
+/// the recipe says that it is no guest (`SKIP_ROOTFS_CHECK=yes`).
 ///
 /// # Errors
-/// [`Error::NoInit`], [`Error::OtherInit`].
+/// [`Error::NoGuest`].
 pub fn check_guest(tree: &Tree, recipe: &Recipe, workshop: &Workshop<'_>) -> Result<(), Error> {
     if !recipe.guest.check_init {
         return Ok(());
     }
-    let path = TreePath::parse("sbin/init").expect("the path is clean");
-    let init = tree.resolve_parent(&path).ok().and_then(|path| tree.get(&path));
-    match init.map(|inode| (&inode.kind, inode.meta.mode)) {
-        Some((Kind::Symlink(target), _)) if target.ends_with(b"/systemd") => match recipe.init {
-            Init::Agent => return Err(Error::OtherInit),
-            Init::Systemd => {}
-        },
-        Some((Kind::Symlink(_), _)) => {}
-        Some((Kind::Regular(_), mode)) if mode & 0o111 != 0 => {}
-        _ => return Err(Error::NoInit),
-    }
-    for lack in inspect::contract(tree, recipe.init, Some(&recipe.guest.agent_name)) {
+    let expected = inspect::Contract {
+        init: recipe.init,
+        agent_name: Some(&recipe.guest.agent_name),
+        has_policy: recipe.guest.policy.is_some(),
+    };
+    let lacks = inspect::contract(tree, expected);
+    let (fatal, later): (Vec<_>, Vec<_>) =
+        lacks.into_iter().partition(|lack| lack.severity == inspect::Severity::Fatal);
+    for lack in later {
         (workshop.listener)(Event::warning(format!("as a Kata guest: {}", lack.what)));
     }
-    Ok(())
+    if fatal.is_empty() {
+        return Ok(());
+    }
+    Err(Error::NoGuest { lacks: fatal.into_iter().map(|lack| lack.what).collect() })
 }
 
 /// Writes a tree as a disk image.

@@ -254,6 +254,9 @@ pub enum Error {
     /// Packages cannot be laid out.
     #[error("cannot unpack packages")]
     Unpack(#[source] unpack::Error),
+    /// The packages contradict the lock that names them.
+    #[error("the lock cannot be followed")]
+    Lock(#[source] Box<resolve::Error>),
     /// Scripts failed, or cannot be run.
     #[error("cannot configure packages")]
     Configure(#[source] configure::Error),
@@ -276,12 +279,12 @@ pub enum Error {
         /// Why.
         source: image::Error,
     },
-    /// The kernel would find nothing to start.
-    #[error("the tree has no /sbin/init that is a program or a link")]
-    NoInit,
-    /// The agent was to be the init.
-    #[error("the agent is to be the init, but /sbin/init of the tree is systemd")]
-    OtherInit,
+    /// The tree would not come up as a guest.
+    #[error("the tree cannot start as a Kata guest{}", listed(lacks))]
+    NoGuest {
+        /// Everything without which it does not come up, each a sentence.
+        lacks: Vec<String>,
+    },
     /// An output cannot be put in place, or the cache cannot be used.
     #[error("cannot use the disk")]
     Store(#[source] store::Error),
@@ -308,4 +311,9 @@ pub enum Error {
     /// The probe was asked for and is not there.
     #[error("the bundled guest-probe is not installed beside osbuilder")]
     NoProbe,
+}
+
+/// Each sentence on a line of its own.
+fn listed(sentences: &[String]) -> String {
+    sentences.iter().map(|sentence| format!("\n  {sentence}")).collect()
 }

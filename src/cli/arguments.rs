@@ -86,6 +86,9 @@ pub(super) struct BuildArguments {
     /// Packages only: no agent, nothing of Kata
     #[arg(long, help_heading = "Guest")]
     pub(super) rootfs_only: bool,
+    /// Accept a tree that could not start as a Kata guest
+    #[arg(long, help_heading = "Guest")]
+    pub(super) any_tree: bool,
     /// Remove systemd units that a guest does not need
     #[arg(long, help_heading = "Guest")]
     pub(super) prune: bool,

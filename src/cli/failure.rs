@@ -115,8 +115,11 @@ impl From<osbuilder::Error> for Failure {
                 Some("`osbuilder lock` chooses packages anew if the archive has moved on")
             }
             Error::Configure(_) => Some("--verbose shows the output of all scripts"),
-            Error::NoInit => Some("SKIP_ROOTFS_CHECK=yes accepts trees that are no guests"),
-            Error::OtherInit => Some("AGENT_INIT=no (--init systemd) is for such trees"),
+            Error::Lock(_) => Some("`osbuilder lock` writes it anew"),
+            Error::NoGuest { .. } => Some(
+                "--init (AGENT_INIT) says what starts first; --any-tree (SKIP_ROOTFS_CHECK=yes) \
+                 accepts trees that are no guests",
+            ),
             Error::NoProbe => Some("`cargo build --package guest-probe` makes it"),
             _ => None,
         };

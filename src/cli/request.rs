@@ -96,6 +96,7 @@ fn options(arguments: &BuildArguments, extra: &Extra) -> Options {
         init,
         epoch: arguments.epoch.clone(),
         rootfs_only: arguments.rootfs_only,
+        check_init: arguments.any_tree.then_some(false),
         prune: arguments.prune.then_some(true),
         keep_database: arguments.keep_database.then_some(true),
         osbuilder_version: arguments.osbuilder_version.clone(),

@@ -1,12 +1,14 @@
 //! What a guest must hold so that Kata can use it, measured by taking one thing away at a time.
 //!
-//! Without what is [`Severity::Fatal`] the agent never answers; what is [`Severity::Later`] is
-//! missed by the first container that needs it. Names are resolved as the guest would.
+//! In: a tree, and what it is meant to be. Out: what it lacks. Without what is [`Severity::Fatal`]
+//! the agent never answers; what is [`Severity::Later`] is missed by the first container that needs
+//! it. Names are resolved as the guest would. As for Kata's own check, an init that is NVIDIA's
+//! NVRC needs nothing of systemd's.
 
 use serde::Serialize;
 
 use crate::recipe::Init;
-use crate::tree::{Kind, Tree, TreePath};
+use crate::tree::{Inode, Kind, Tree, TreePath};
 
 /// How bad a lack is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -25,6 +27,18 @@ pub struct Lack {
     pub severity: Severity,
     /// What, as a sentence without a full stop.
     pub what: String,
+}
+
+/// What a tree is meant to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Guest<'a> {
+    /// The first process.
+    pub init: Init,
+    /// The file name of the agent, if it is known: where systemd is the init, that program must be
+    /// in `/usr/bin`.
+    pub agent_name: Option<&'a str>,
+    /// Whether the agent was built to start with a policy.
+    pub has_policy: bool,
 }
 
 /// A condition on what stands at one of several paths.
@@ -70,6 +84,7 @@ const ALWAYS: &[Condition] = &[
 
 /// Where systemd is the init. The agent itself may have any name below `/usr/bin`.
 const SYSTEMD: &[Condition] = &[
+    fatal(&["usr/lib/systemd/systemd", "lib/systemd/systemd"], Wanted::Program),
     fatal(&["usr/lib/systemd/system/tmp.mount", "etc/systemd/system/tmp.mount"], Wanted::File),
     fatal(
         &["usr/lib/systemd/system/kata-agent.service", "etc/systemd/system/kata-agent.service"],
@@ -84,19 +99,60 @@ const SYSTEMD: &[Condition] = &[
     ),
 ];
 
-/// Returns what `tree` lacks as a guest with this init, the worst first. Where systemd is the init
-/// and the agent's name is known, that program must be in `/usr/bin`.
-pub fn contract(tree: &Tree, init: Init, agent_name: Option<&str>) -> Vec<Lack> {
-    let further = if init == Init::Systemd { SYSTEMD } else { &[] };
-    let broken = ALWAYS.iter().chain(further).filter(|condition| !condition.holds(tree));
-    let mut lacks: Vec<Lack> = broken.map(Condition::lack).collect();
-    let agent = agent_name.filter(|_| init == Init::Systemd).map(|name| format!("usr/bin/{name}"));
+/// With a policy; an agent that knows policies does not start without.
+const POLICY: &[Condition] = &[fatal(&["etc/kata-opa/default-policy.rego"], Wanted::File)];
+
+/// Returns what `tree` lacks to be this guest, the worst first.
+pub fn contract(tree: &Tree, guest: Guest<'_>) -> Vec<Lack> {
+    let is_systemd = guest.init == Init::Systemd && !is_nvrc(tree);
+    let systemd = if is_systemd { SYSTEMD } else { &[] };
+    let policy = if guest.has_policy { POLICY } else { &[] };
+    let all = ALWAYS.iter().chain(systemd).chain(policy);
+    let mut lacks: Vec<Lack> =
+        all.filter(|condition| !condition.holds(tree)).map(Condition::lack).collect();
+    let mut fatal = |what| lacks.push(Lack { severity: Severity::Fatal, what });
+    let agent = guest.agent_name.filter(|_| is_systemd).map(|name| format!("usr/bin/{name}"));
     if let Some(path) = agent.filter(|path| !Wanted::Program.is_at(tree, path)) {
-        let what = format!("there is no program /{path}");
-        lacks.push(Lack { severity: Severity::Fatal, what });
+        fatal(format!("there is no program /{path}"));
+    }
+    if guest.init == Init::Agent && init_of(tree) == Some(Init::Systemd) {
+        fatal("the agent is to be the init, but /sbin/init is systemd".to_owned());
     }
     lacks.sort_by_key(|lack| lack.severity);
     lacks
+}
+
+/// Which program `/sbin/init` is: systemd, by name or by content, or something that is taken for the
+/// agent.
+pub(super) fn init_of(tree: &Tree) -> Option<Init> {
+    let init = found(tree, "sbin/init")?;
+    let is_systemd = init.0.name() == Some(b"systemd")
+        || ["usr/lib/systemd/systemd", "lib/systemd/systemd"]
+            .into_iter()
+            .any(|path| found(tree, path).is_some_and(|systemd| same_content(init.1, systemd.1)));
+    Some(if is_systemd { Init::Systemd } else { Init::Agent })
+}
+
+/// Whether `/sbin/init` leads to NVIDIA's init, which starts the agent by itself.
+fn is_nvrc(tree: &Tree) -> bool {
+    let path = TreePath::parse("sbin/init").expect("the path is clean");
+    let place = tree.resolve_parent(&path).ok();
+    let init = place.and_then(|place| tree.get(&place)).map(|inode| &inode.kind);
+    matches!(init, Some(Kind::Symlink(target)) if target.windows(4).any(|part| part == b"NVRC"))
+}
+
+/// What a path leads to.
+fn found<'t>(tree: &'t Tree, path: &str) -> Option<(TreePath, &'t Inode)> {
+    let place = tree.resolve(&TreePath::parse(path).ok()?).ok()?;
+    let inode = tree.get(&place)?;
+    Some((place, inode))
+}
+
+fn same_content(one: &Inode, other: &Inode) -> bool {
+    match (&one.kind, &other.kind) {
+        (Kind::Regular(one), Kind::Regular(other)) => one.size() > 0 && one == other,
+        _ => false,
+    }
 }
 
 impl Condition {
@@ -141,16 +197,35 @@ mod tests {
     use crate::tree::{Content, Inode, Meta};
 
     fn put(tree: &mut Tree, path: &str, mode: u16) {
+        let content = Content::Inline(path.as_bytes().into());
         let path = TreePath::parse(path).unwrap();
         tree.make_directories(&path.parent().unwrap(), &Meta::root(0o755)).unwrap();
-        let kind = Kind::Regular(Content::Inline(b"x".as_slice().into()));
+        let kind = Kind::Regular(content);
         tree.insert(&path, Inode { meta: Meta::root(mode), kind }).unwrap();
+    }
+
+    fn conditions(init: Init) -> impl Iterator<Item = &'static Condition> {
+        let further = if init == Init::Systemd { SYSTEMD } else { &[] };
+        ALWAYS.iter().chain(further).chain(POLICY)
+    }
+
+    const fn guest(init: Init) -> Guest<'static> {
+        Guest { init, agent_name: None, has_policy: true }
+    }
+
+    fn link(tree: &mut Tree, path: &str, target: &str) {
+        let kind = Kind::Symlink(target.as_bytes().into());
+        tree.insert(&TreePath::parse(path).unwrap(), Inode { meta: Meta::root(0o777), kind })
+            .unwrap();
+    }
+
+    fn lacks(tree: &Tree, guest: Guest<'_>) -> Vec<String> {
+        contract(tree, guest).into_iter().map(|lack| lack.what).collect()
     }
 
     fn good(init: Init) -> Tree {
         let mut tree = Tree::default();
-        let further = if init == Init::Systemd { SYSTEMD } else { &[] };
-        for condition in ALWAYS.iter().chain(further) {
+        for condition in conditions(init) {
             match condition.wanted {
                 Wanted::Directory => {
                     let path = TreePath::parse(condition.any_of[0]).unwrap();
@@ -165,12 +240,11 @@ mod tests {
     #[test]
     fn each_thing_that_is_taken_away_is_named() {
         for init in [Init::Systemd, Init::Agent] {
-            assert_eq!(contract(&good(init), init, None), []);
-            let further = if init == Init::Systemd { SYSTEMD } else { &[] };
-            for condition in ALWAYS.iter().chain(further) {
+            assert_eq!(contract(&good(init), guest(init)), []);
+            for condition in conditions(init) {
                 let mut tree = good(init);
                 tree.remove(&TreePath::parse(condition.any_of[0]).unwrap());
-                let lacks = contract(&tree, init, None);
+                let lacks = contract(&tree, guest(init));
                 assert_eq!(lacks.len(), 1);
                 assert!(lacks[0].what.ends_with(condition.any_of[0]), "{lacks:?}");
                 assert_eq!(lacks[0].severity, condition.severity);
@@ -180,37 +254,62 @@ mod tests {
 
     #[test]
     fn a_dangling_init_a_linked_resolver_and_an_empty_program_are_not_enough() {
-        let link = |target: &str| Inode {
-            meta: Meta::root(0o777),
-            kind: Kind::Symlink(target.as_bytes().into()),
-        };
         let mut tree = good(Init::Agent);
-        for (path, target) in [("sbin/init", "/nowhere"), ("etc/resolv.conf", "../dev/x")] {
-            tree.insert(&TreePath::parse(path).unwrap(), link(target)).unwrap();
-        }
+        link(&mut tree, "sbin/init", "/nowhere");
+        link(&mut tree, "etc/resolv.conf", "../dev/x");
         put(&mut tree, "usr/sbin/iptables", 0o644);
-        let what: Vec<_> =
-            contract(&tree, Init::Agent, None).into_iter().map(|lack| lack.what).collect();
         let expected =
             ["program /sbin/init", "regular file /etc/resolv.conf", "program /usr/sbin/iptables"];
-        assert_eq!(what, expected.map(|thing| format!("there is no {thing}")));
+        let expected = expected.map(|thing| format!("there is no {thing}"));
+        assert_eq!(lacks(&tree, guest(Init::Agent)), expected);
     }
 
     #[test]
     fn programs_are_found_through_links_inside_the_guest() {
         let mut tree = good(Init::Agent);
-        let kind = Kind::Symlink(b"/usr/sbin/iptables".as_slice().into());
-        let init = TreePath::parse("sbin/init").unwrap();
-        tree.insert(&init, Inode { meta: Meta::root(0o777), kind }).unwrap();
-        assert_eq!(contract(&tree, Init::Agent, None), []);
+        link(&mut tree, "sbin/init", "/usr/sbin/iptables");
+        assert_eq!(contract(&tree, guest(Init::Agent)), []);
     }
 
     #[test]
     fn the_agent_of_systemd_must_be_there_by_its_name() {
         let mut tree = good(Init::Systemd);
-        let lacks = contract(&tree, Init::Systemd, Some("my-agent"));
-        assert_eq!(lacks[0].what, "there is no program /usr/bin/my-agent");
+        let named = Guest { agent_name: Some("my-agent"), ..guest(Init::Systemd) };
+        assert_eq!(lacks(&tree, named), ["there is no program /usr/bin/my-agent"]);
         put(&mut tree, "usr/bin/my-agent", 0o755);
-        assert_eq!(contract(&tree, Init::Systemd, Some("my-agent")), []);
+        assert_eq!(contract(&tree, named), []);
+    }
+
+    #[test]
+    fn a_policy_is_needed_only_where_there_is_to_be_one() {
+        let mut tree = good(Init::Agent);
+        tree.remove(&TreePath::parse("etc/kata-opa/default-policy.rego").unwrap());
+        let without = Guest { has_policy: false, ..guest(Init::Agent) };
+        assert_eq!(contract(&tree, without), []);
+        assert_eq!(contract(&tree, guest(Init::Agent)).len(), 1);
+    }
+
+    #[test]
+    fn the_agent_as_init_is_not_systemd_under_whatever_name() {
+        let mut tree = good(Init::Agent);
+        put(&mut tree, "usr/lib/systemd/systemd", 0o755);
+        assert_eq!(contract(&tree, guest(Init::Agent)), []);
+        let wrong = ["the agent is to be the init, but /sbin/init is systemd"];
+        let mut linked = tree.clone();
+        link(&mut linked, "sbin/init", "../usr/lib/systemd/systemd");
+        assert_eq!(lacks(&linked, guest(Init::Agent)), wrong);
+        let systemd = TreePath::parse("usr/lib/systemd/systemd").unwrap();
+        let copy = tree.get(&systemd).unwrap().clone();
+        tree.insert(&TreePath::parse("sbin/init").unwrap(), copy).unwrap();
+        assert_eq!(lacks(&tree, guest(Init::Agent)), wrong);
+    }
+
+    #[test]
+    fn nvidia_s_init_needs_nothing_of_systemd() {
+        let mut tree = good(Init::Agent);
+        put(&mut tree, "bin/NVRC-x86_64-unknown-linux-musl", 0o755);
+        link(&mut tree, "sbin/init", "/bin/NVRC-x86_64-unknown-linux-musl");
+        let named = Guest { agent_name: Some("kata-agent"), ..guest(Init::Systemd) };
+        assert_eq!(contract(&tree, named), []);
     }
 }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use contents::FileContents;
-pub use contract::{Lack, Severity, contract};
+pub use contract::{Guest as Contract, Lack, Severity, contract};
 pub use listing::{Line, lines};
 
 use crate::digest::Digest;
@@ -127,9 +127,10 @@ pub fn read(medium: &dyn Medium, threads: NonZeroUsize) -> Result<Guest<'_>, ima
         true => read_initrd(medium, &begin)?,
         false => read_image(medium, threads)?,
     };
-    let init = init_of(&tree);
+    let init = contract::init_of(&tree);
     let (paths, content) = totals(&tree);
-    let lacks = contract(&tree, init.unwrap_or(Init::Systemd), None);
+    let meant = init.unwrap_or(Init::Systemd);
+    let lacks = contract(&tree, Contract { init: meant, agent_name: None, has_policy: false });
     let report = Report { size, digest, form, paths, content, init, lacks };
     Ok(Guest { report, tree, contents })
 }
@@ -181,14 +182,6 @@ fn uuid(bytes: &[u8; 16]) -> String {
         text.push_str(&format!("{dash}{byte:02x}"));
     }
     text
-}
-
-/// Which program `/sbin/init` is: systemd, or something that is taken for the agent.
-fn init_of(tree: &Tree) -> Option<Init> {
-    let path = TreePath::parse("sbin/init").expect("the path is clean");
-    let program = tree.resolve(&path).ok().filter(|path| tree.get(path).is_some())?;
-    let is_systemd = program.name() == Some(b"systemd");
-    Some(if is_systemd { Init::Systemd } else { Init::Agent })
 }
 
 fn init_name<S: serde::Serializer>(init: &Option<Init>, to: S) -> Result<S::Ok, S::Error> {

@@ -230,7 +230,7 @@ pub struct Guest {
     pub kata_repository: String,
     /// Name of the distribution for the summary file, if not its own (`OS_NAME`).
     pub distro_name: Option<String>,
-    /// Whether a tree without an init is refused (`SKIP_ROOTFS_CHECK=no`).
+    /// Whether a tree that could not start as a guest is refused (`SKIP_ROOTFS_CHECK=no`).
     pub check_init: bool,
 }
 

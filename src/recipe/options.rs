@@ -46,6 +46,8 @@ pub struct Options {
     pub epoch: Option<String>,
     /// `--rootfs-only`: packages and nothing of Kata.
     pub rootfs_only: bool,
+    /// Not `--any-tree`.
+    pub check_init: Option<bool>,
     /// `--prune`.
     pub prune: Option<bool>,
     /// `--keep-database`.
@@ -88,6 +90,7 @@ pub(super) fn read(options: &Options, mistakes: &mut Mistakes) -> Layer {
             ..AgentLayer::default()
         },
         guest: GuestLayer {
+            check_init: given("--any-tree", options.check_init),
             prune: given("--prune", options.prune),
             keep_database: given("--keep-database", options.keep_database),
             osbuilder_version: text("--osbuilder-version", options.osbuilder_version.as_ref()),

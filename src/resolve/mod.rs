@@ -187,8 +187,9 @@ pub fn check_lock(lock: &Lock, recipe: &Recipe) -> Result<(), Error> {
     differs("request", &lock.request.to_string(), &request_digest(recipe).to_string())
 }
 
-/// Checks that the packages of a lock hold each other up: each dependency leads to one of them, and
-/// no two exclude each other. For this their `control` files are needed, in the lock's order.
+/// Checks that the packages of a lock do what the recipe asks and hold each other up: each
+/// dependency leads to one of them, and no two exclude each other. For this their `control` files
+/// are needed, in the lock's order.
 ///
 /// # Errors
 /// [`Error::Control`] for a file that is not that of its package, [`Error::Incomplete`] for the
@@ -201,7 +202,9 @@ pub fn check_complete(lock: &Lock, recipe: &Recipe, controls: &[&[u8]]) -> Resul
     let packages = read.collect::<Result<Vec<_>, _>>()?;
     let packages: Vec<_> = packages.iter().collect();
     let native = recipe.architecture.debian_name();
-    deb::validate::check(native, &[], &packages).map_err(Error::Incomplete)
+    deb::validate::check_asked(native, &asked(recipe), &packages)
+        .and_then(|()| deb::validate::check(native, &[], &packages))
+        .map_err(Error::Incomplete)
 }
 
 /// Reads the `control` file of a locked package, and checks that it is that package's.
@@ -383,6 +386,9 @@ mod tests {
         let mut shorter = lock.clone();
         shorter.packages.pop();
         assert!(matches!(check(&shorter, &[A]), Err(Error::Incomplete(_))));
+        shorter.packages = vec![lock.packages[1].clone()];
+        let Err(Error::Incomplete(flaw)) = check(&shorter, &[B]) else { panic!("a is missing") };
+        assert!(matches!(flaw, deb::validate::Flaw::NotThere { name } if name == "a"));
         let newer = A.replace("Version: 1", "Version: 1.1");
         assert!(matches!(check(&lock, &[&newer, B]), Err(Error::Control { .. })));
     }

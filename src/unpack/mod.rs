@@ -184,29 +184,45 @@ impl From<BadPath> for Error {
     }
 }
 
-/// Lays out all packages of a lock.
+/// Packages whose archives were read: their contents are in the store, nothing is laid out yet.
+#[derive(Debug)]
+pub struct Opened {
+    /// In the order of the lock.
+    debs: Vec<Deb>,
+}
+
+impl Opened {
+    /// The `control` file of each package, in the order of the lock.
+    pub fn controls(&self) -> impl Iterator<Item = &[u8]> {
+        self.debs.iter().map(|deb| deb.control.member("control").unwrap_or_default())
+    }
+}
+
+/// Reads the archives of all packages of a lock.
 ///
 /// Each archive is read at most once for each store; its contents are kept there as a pack, and
 /// what else is in it as a record, both under the archive's digest.
 ///
 /// # Errors
-/// Each of [`Error`] but those of tarballs. Nothing was written then but whole packages, to the
-/// store.
-pub fn unpack(
-    packages: &Packages,
-    recipe: &Recipe,
-    settings: &Settings,
-    store: &Store,
-    listener: Listener<'_>,
-) -> Result<Unpacked, Error> {
+/// [`Error::Package`], [`Error::OtherPackage`], [`Error::DanglingHardLink`], [`Error::Store`].
+/// Nothing was written then but whole packages, to the store.
+pub fn open(packages: &Packages, store: &Store, listener: Listener<'_>) -> Result<Opened, Error> {
     let archives: Vec<_> =
         packages.iter().map(|(locked, archive)| (locked, move || archive.open())).collect();
+    open_all(&archives, store, listener)
+}
+
+/// Lays packages out.
+///
+/// # Errors
+/// Each of [`Error`] that concerns what packages have in common.
+pub fn unpack(opened: Opened, recipe: &Recipe, settings: &Settings) -> Result<Unpacked, Error> {
     let ground = Ground {
         architecture: recipe.architecture,
         merged_usr: recipe.release.merged_usr,
         settings,
     };
-    lay_out(&archives, &ground, store, listener)
+    lay_out(opened, &ground)
 }
 
 /// What packages are laid out on.
@@ -217,15 +233,9 @@ struct Ground<'a> {
     settings: &'a Settings,
 }
 
-/// Lays out packages, each given with a way to open its archive.
-fn lay_out<R: Read>(
-    archives: &[(&LockedPackage, impl Fn() -> io::Result<R> + Sync)],
-    ground: &Ground<'_>,
-    store: &Store,
-    listener: Listener<'_>,
-) -> Result<Unpacked, Error> {
+fn lay_out(opened: Opened, ground: &Ground<'_>) -> Result<Unpacked, Error> {
     let Ground { architecture, settings, .. } = *ground;
-    let mut debs = load_all(archives, store, listener)?;
+    let Opened { mut debs } = opened;
     sort(&mut debs);
     let start = skeleton(&debs, ground)?;
     let merged = merge::merge(start, &debs, settings)?;
@@ -236,19 +246,20 @@ fn lay_out<R: Read>(
     Ok(Unpacked { tree, packages })
 }
 
-/// Reads all archives, as many at once as there are processors, the largest first.
-fn load_all<R: Read>(
+/// Reads archives, each given with a way to open it: as many at once as there are processors, the
+/// largest first.
+fn open_all<R: Read>(
     archives: &[(&LockedPackage, impl Fn() -> io::Result<R> + Sync)],
     store: &Store,
     listener: Listener<'_>,
-) -> Result<Vec<Deb>, Error> {
-    let mut order: Vec<_> = archives.iter().collect();
-    order.sort_by_key(|(locked, _)| std::cmp::Reverse(locked.size));
+) -> Result<Opened, Error> {
+    let mut order: Vec<_> = archives.iter().enumerate().collect();
+    order.sort_by_key(|(_, (locked, _))| std::cmp::Reverse(locked.size));
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let loaded = Mutex::new(Ok(Vec::new()));
     let work = || {
-        while let Some((locked, open)) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let deb = deb::load(locked, open, store);
+        while let Some((place, (locked, open))) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let deb = deb::load(locked, open, store).map(|deb| (*place, deb));
             if !collect(&loaded, deb) {
                 return;
             }
@@ -261,11 +272,16 @@ fn load_all<R: Read>(
             scope.spawn(work);
         }
     });
-    loaded.into_inner().unwrap_or_else(PoisonError::into_inner)
+    let mut loaded = loaded.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+    loaded.sort_unstable_by_key(|(place, _)| *place);
+    Ok(Opened { debs: loaded.into_iter().map(|(_, deb)| deb).collect() })
 }
 
+/// A package and its place in the lock.
+type Placed = (usize, Deb);
+
 /// Adds a result to those of other threads; says whether going on makes sense.
-fn collect(loaded: &Mutex<Result<Vec<Deb>, Error>>, deb: Result<Deb, Error>) -> bool {
+fn collect(loaded: &Mutex<Result<Vec<Placed>, Error>>, deb: Result<Placed, Error>) -> bool {
     let mut loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
     match (&mut *loaded, deb) {
         (Ok(debs), Ok(deb)) => debs.push(deb),

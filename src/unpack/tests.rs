@@ -52,7 +52,7 @@ impl World {
             merged_usr: self.merged_usr,
             settings: &self.settings,
         };
-        lay_out(&archives, &ground, &self.store, &nobody)
+        lay_out(open_all(&archives, &self.store, &nobody)?, &ground)
     }
 
     fn refusal(&self, debs: Vec<Builder>) -> String {

@@ -6,6 +6,8 @@ mod deb_resolve;
 mod deb_versions;
 mod ext4;
 mod ext4_hostile;
+mod image;
 mod judge;
 mod kata;
 mod program;
+mod rootfs;

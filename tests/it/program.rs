@@ -1,13 +1,23 @@
 //! The program from outside: what it prints, and the status it ends with.
 
+use std::path::Path;
 use std::process::{Command, Output};
 
 fn osbuilder(arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();
+    osbuilder_in(folder.path(), arguments, &[])
+}
+
+/// Runs the program in a folder that is also its user's home, with these variables and no others.
+pub(crate) fn osbuilder_in(
+    folder: &Path,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> Output {
     #[expect(clippy::disallowed_methods, reason = "the program is what is tested")]
     let mut command = Command::new(env!("CARGO_BIN_EXE_osbuilder"));
-    command.args(arguments).current_dir(folder.path()).env_clear().env("HOME", folder.path());
-    command.output().unwrap()
+    command.args(arguments).current_dir(folder).env_clear().env("HOME", folder);
+    command.envs(variables.iter().copied()).output().unwrap()
 }
 
 fn check(arguments: &[&str], status: i32, stdout: &str, stderr: &str) {

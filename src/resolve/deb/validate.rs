@@ -24,6 +24,20 @@ pub fn check(native: &str, required: &[&str], chosen: &[&Package<'_>]) -> Result
     chosen.iter().try_for_each(|package| system.check_package(package))
 }
 
+/// Checks that each name of `asked` is among `chosen`, or is something that one of them provides.
+///
+/// # Errors
+/// [`Flaw::NotThere`], and what keeps `chosen` from being a system.
+pub fn check_asked(native: &str, asked: &[&str], chosen: &[&Package<'_>]) -> Result<(), Flaw> {
+    let system = System::new(native, chosen)?;
+    let is_there =
+        |name: &&&str| system.real.contains_key(**name) || system.provided.contains_key(**name);
+    match asked.iter().find(|name| !is_there(name)) {
+        Some(name) => Err(Flaw::NotThere { name: (*name).to_owned() }),
+        None => Ok(()),
+    }
+}
+
 struct System<'p> {
     native: &'p str,
     real: BTreeMap<&'p str, &'p Package<'p>>,

@@ -1,0 +1,98 @@
+//! `osbuilder image` and `initrd` of directories that are there already.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::program::osbuilder_in;
+
+/// A directory that can start: the agent is its init.
+fn guest(root: &Path) {
+    for folder in ["dev", "proc", "sys", "run", "tmp", "sbin", "etc"] {
+        fs_err::create_dir_all(root.join(folder)).unwrap();
+    }
+    program(&root.join("sbin/init"));
+}
+
+fn program(path: &Path) {
+    fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+    fs_err::write(path, "a program").unwrap();
+    fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Makes an image of `rootfs` below `folder`; returns the status and what was said.
+fn pack(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
+    let fixed = ["--rootfs", "rootfs", "-o", "out", "--epoch", "1700000000"];
+    let (verb, rest) = arguments.split_first().unwrap();
+    let output = osbuilder_in(folder, &[&[*verb], &fixed[..], rest].concat(), variables);
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_tree_that_cannot_start_is_refused_with_all_that_it_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    guest(&folder.path().join("rootfs"));
+    for verb in ["image", "initrd"] {
+        let (status, told) = pack(folder.path(), &[verb, "--init", "systemd"], &[]);
+        assert_eq!(status, Some(1), "{told}");
+        for lack in [
+            "program /usr/lib/systemd/systemd",
+            "file /usr/lib/systemd/system/tmp.mount",
+            "file /usr/lib/systemd/system/kata-agent.service",
+            "file /usr/lib/systemd/system/kata-containers.target",
+            "program /usr/bin/kata-agent",
+        ] {
+            assert!(told.contains(&format!("\n  there is no {lack}")), "{told}");
+        }
+        assert!(!folder.path().join("out").exists());
+    }
+}
+
+#[test]
+fn what_only_some_containers_need_is_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    guest(&folder.path().join("rootfs"));
+    let (status, told) = pack(folder.path(), &["initrd", "--init", "agent"], &[]);
+    assert_eq!(status, Some(0), "{told}");
+    assert!(told.contains("warning: as a Kata guest: there is no program /usr/sbin/iptables"));
+    let (status, _) = pack(folder.path(), &["initrd"], &[("AGENT_INIT", "yes")]);
+    assert_eq!(status, Some(0));
+    fs_err::remove_dir(folder.path().join("rootfs/proc")).unwrap();
+    let (status, told) = pack(folder.path(), &["initrd", "--init", "agent"], &[]);
+    assert_eq!(status, Some(1));
+    assert!(told.contains("there is no directory /proc"), "{told}");
+}
+
+#[test]
+fn a_policy_that_was_asked_for_and_is_not_there_is_fatal() {
+    let folder = tempfile::tempdir().unwrap();
+    guest(&folder.path().join("rootfs"));
+    let variables = [("AGENT_INIT", "yes"), ("AGENT_POLICY", "yes")];
+    let (status, told) = pack(folder.path(), &["initrd"], &variables);
+    assert_eq!(status, Some(1), "{told}");
+    assert!(told.contains("there is no file /etc/kata-opa/default-policy.rego"), "{told}");
+}
+
+#[test]
+fn what_is_no_guest_is_packed_where_that_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    fs_err::create_dir_all(folder.path().join("rootfs/etc/kata-extensions")).unwrap();
+    let (status, told) = pack(folder.path(), &["initrd"], &[]);
+    assert_eq!(status, Some(1), "{told}");
+    let (status, told) = pack(folder.path(), &["initrd"], &[("SKIP_ROOTFS_CHECK", "yes")]);
+    assert_eq!(status, Some(0), "{told}");
+    let (status, told) = pack(folder.path(), &["initrd", "--any-tree"], &[]);
+    assert_eq!(status, Some(0), "{told}");
+}
+
+#[test]
+fn nvidia_s_init_is_taken_for_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("rootfs");
+    guest(&root);
+    fs_err::remove_file(root.join("sbin/init")).unwrap();
+    program(&root.join("bin/NVRC-x86_64-unknown-linux-musl"));
+    std::os::unix::fs::symlink("/bin/NVRC-x86_64-unknown-linux-musl", root.join("sbin/init"))
+        .unwrap();
+    let (status, told) = pack(folder.path(), &["initrd"], &[]);
+    assert_eq!(status, Some(0), "{told}");
+}

@@ -1,0 +1,154 @@
+//! `osbuilder rootfs` over archives of tiny packages, made and signed by the test, from the outside.
+
+use std::path::PathBuf;
+
+use osbuilder_testkit::key::Key;
+use osbuilder_testkit::repository::{Package, Repository, write};
+use tempfile::TempDir;
+
+use crate::program::osbuilder_in;
+
+/// When the archives were made.
+const MADE: u32 = 1_700_000_000;
+
+/// An archive, whoever signs it, and a place to build in.
+struct World {
+    folder: TempDir,
+}
+
+/// What the program did.
+#[derive(Debug)]
+struct Outcome {
+    status: Option<i32>,
+    told: String,
+}
+
+impl World {
+    fn new(suites: &[Repository]) -> Self {
+        let (folder, key) = (tempfile::tempdir().unwrap(), Key::default());
+        for suite in suites {
+            write(&suite.files(&key), &folder.path().join("archive"));
+        }
+        fs_err::write(folder.path().join("key.asc"), key.armored_certificate()).unwrap();
+        fs_err::write(folder.path().join("agent"), "a program").unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        fs_err::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// Builds from the archive, and from nothing else.
+    fn run(&self, verb: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Outcome {
+        let mirror = format!("file://{}", self.path("archive").display());
+        let fixed = ["--mirror", &mirror, "--key", "key.asc", "--arch", "x86_64"];
+        let all = [&[verb], &fixed[..], arguments].concat();
+        let output = osbuilder_in(self.folder.path(), &all, variables);
+        let told = [output.stdout, output.stderr].concat();
+        Outcome { status: output.status.code(), told: String::from_utf8(told).unwrap() }
+    }
+}
+
+/// A suite of an archive that calls every pocket by the release's name.
+fn pocket(suite: &str, packages: &[(&str, &str)]) -> Repository {
+    let empty = Repository::new(suite, MADE);
+    let codename = suite.split('-').next().unwrap().to_owned();
+    packages.iter().fold(Repository { codename, ..empty }, |suite, (name, version)| {
+        suite.with(Package::new(name, version))
+    })
+}
+
+/// An essential package with the places on which the sandbox mounts.
+fn places(name: &str, version: &str) -> Package {
+    let mut package = Package::new(name, version);
+    package.fields = "Essential: yes\n".to_owned();
+    for path in ["dev/", "proc/"] {
+        package.files.push((path.to_owned(), 0o755, Vec::new()));
+    }
+    package
+}
+
+/// A package with an init, so that there is something to start.
+fn init(version: &str) -> Package {
+    let mut package = places("init", version);
+    for path in ["usr/lib/systemd/systemd", "usr/sbin/init"] {
+        package.files.push((path.to_owned(), 0o755, b"a program".to_vec()));
+    }
+    package
+}
+
+/// What Kata wants of Ubuntu's release 26.04, some of it newer in the other pockets.
+fn ubuntu() -> [Repository; 3] {
+    let release = ["chrony", "cryptsetup-bin", "dbus", "e2fsprogs", "iptables", "libseccomp2"];
+    let release = release.map(|name| (name, "1"));
+    [
+        pocket("resolute", &release).with(init("1")),
+        pocket("resolute-updates", &[("dbus", "1.1"), ("chrony", "1.1")]),
+        pocket("resolute-security", &[("chrony", "1.2")]),
+    ]
+}
+
+#[test]
+fn ubuntu_s_pockets_are_one_release_and_its_newest_versions_are_installed() {
+    let world = World::new(&ubuntu());
+    let built = world.run("rootfs", &["ubuntu", "--agent", "agent", "-o", "guest"], &[]);
+    assert_eq!(built.status, Some(0), "{}", built.told);
+    for file in ["chrony/1.2", "dbus/1.1", "e2fsprogs/1", "libseccomp2/1"] {
+        assert!(world.path("guest/usr/share").join(file).is_file(), "{file}");
+    }
+    for file in ["usr/bin/kata-agent", "usr/lib/systemd/system/kata-agent.service"] {
+        assert!(world.path("guest").join(file).is_file(), "{file}");
+    }
+    let lock = world.text("osbuilder.lock");
+    for pocket in ["resolute", "resolute-updates", "resolute-security"] {
+        assert!(lock.contains(&format!("suite = \"{pocket}\"")), "{lock}");
+    }
+    assert!(lock.contains("http://archive.ubuntu.com/ubuntu"), "{lock}");
+    let summary = world.text("guest/var/lib/osbuilder/osbuilder.yaml");
+    assert!(summary.contains("name: \"ubuntu\"") && summary.contains("version: \"resolute\""));
+}
+
+#[test]
+fn r8_a_pocket_of_ubuntu_under_the_name_of_the_release_is_refused() {
+    let world = World::new(&ubuntu());
+    let (from, to) = (world.path("archive/dists/resolute-updates"), "archive/dists/resolute");
+    fs_err::copy(from.join("InRelease"), world.path(to).join("InRelease")).unwrap();
+    let refused = world.run("rootfs", &["ubuntu", "--agent", "agent", "-o", "guest"], &[]);
+    assert_eq!(refused.status, Some(3), "{}", refused.told);
+    assert!(refused.told.contains("\"resolute\" was asked for"), "{}", refused.told);
+    assert!(!world.path("guest").exists());
+}
+
+/// A package and one that it needs, for a recipe that asks for the first.
+fn needy() -> World {
+    let mut needy = Package::new("needy", "1");
+    needy.fields = "Depends: needed\n".to_owned();
+    let suite = Repository::new("trixie", MADE).with(needy).with(places("needed", "1"));
+    let world = World::new(&[suite]);
+    let recipe =
+        "packages = [\"needy\"]\nvariant = \"essential\"\n[sources]\nrelease-only = true\n";
+    fs_err::write(world.path("recipe.toml"), recipe).unwrap();
+    world
+}
+
+#[test]
+fn a_lock_that_its_packages_do_not_bear_out_is_refused_before_anything_is_laid_out() {
+    let world = needy();
+    let arguments = ["--recipe", "recipe.toml", "--rootfs-only", "-o", "guest"];
+    let built = world.run("rootfs", &arguments, &[]);
+    assert_eq!(built.status, Some(0), "{}", built.told);
+    let lock = world.text("osbuilder.lock");
+    let (head, tail) = lock.split_once("[[package]]\nname = \"needed\"").unwrap();
+    let rest = tail.find("[[package]]").map_or("", |at| &tail[at..]);
+    fs_err::write(world.path("osbuilder.lock"), format!("{head}{rest}")).unwrap();
+    fs_err::remove_dir_all(world.path("guest")).unwrap();
+    let refused = world.run("rootfs", &arguments, &[]);
+    assert_eq!(refused.status, Some(1), "{}", refused.told);
+    assert!(refused.told.contains("error: the lock cannot be followed"), "{}", refused.told);
+    assert!(refused.told.contains("needy 1 needs needed"), "{}", refused.told);
+    assert!(!world.path("guest").exists());
+}
