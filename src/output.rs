@@ -12,7 +12,7 @@ use fs_err::os::unix::fs::FileExt as _;
 use crate::digest::Digest;
 use crate::epoch::Epoch;
 use crate::event::{Event, Stage};
-use crate::image::{self, initrd};
+use crate::image::{self, initrd, verity};
 use crate::inspect;
 use crate::recipe::{ImageOptions, Init, Recipe};
 use crate::store::{Output, OutputDirectory, directory};
@@ -47,6 +47,17 @@ pub struct Written {
     pub digest: Digest,
     /// Paths in the tree.
     pub files: usize,
+    /// What a measured image is checked with.
+    pub measurement: Option<Measurement>,
+}
+
+/// What a measured image is checked with.
+#[derive(Debug, Clone)]
+pub struct Measurement {
+    /// Root hash, salt and sizes.
+    pub parameters: verity::Parameters,
+    /// The file beside the image in which they stand, as Kata's tools read them.
+    pub path: PathBuf,
 }
 
 /// Writes a tree as a directory. Owners that the disk cannot hold are kept beside it.
@@ -74,6 +85,7 @@ pub fn write_rootfs(
         size: content_size(tree),
         digest,
         files: tree.walk().count(),
+        measurement: None,
     })
 }
 
@@ -124,16 +136,40 @@ pub fn write_image(
     let failed = |source| Error::Image { path: path.to_owned(), source };
     let threads = workshop.threads.get();
     let output = Output::create(path).map_err(Error::Store)?;
-    let plan = workshop.stage(Stage::Image, || {
+    let (plan, written) = workshop.stage(Stage::Image, || {
         let plan = image::plan(source.tree, options, source.epoch).map_err(failed)?;
-        image::write(&plan, source.contents, output.file(), threads).map_err(failed)?;
-        Ok(plan)
+        let written = image::write(&plan, source.contents, output.file(), threads);
+        Ok((plan, written.map_err(failed)?))
     })?;
     workshop.stage(Stage::Check, || {
         let unlike = |source| Error::Check { path: path.to_owned(), source };
-        image::check(&plan, output.file(), threads).map_err(unlike)
+        image::check(&plan, &written, output.file(), threads).map_err(unlike)
     })?;
-    finish(output, &source, path, workshop)
+    let measurement = (options.verity.as_ref().zip(written.verity))
+        .map(|(verity, parameters)| begin_measurement(parameters, &verity.variant, path, workshop))
+        .transpose()?;
+    let written = finish(output, &source, path, workshop)?;
+    let commit = |(measurement, output): (_, Output)| {
+        output.commit().map(|()| measurement).map_err(Error::Store)
+    };
+    Ok(Written { measurement: measurement.map(commit).transpose()?, ..written })
+}
+
+/// Writes the line that Kata's tools read, `root_hash_<variant>.txt` in the image's folder. It gets
+/// its name after the image has its own: a line without its image would be taken for another's.
+fn begin_measurement(
+    parameters: verity::Parameters,
+    variant: &str,
+    image: &Path,
+    workshop: &Workshop<'_>,
+) -> Result<(Measurement, Output), Error> {
+    let path = image.with_file_name(format!("root_hash_{variant}.txt"));
+    let output = Output::create(&path).map_err(Error::Store)?;
+    let failed =
+        |source| Error::Image { path: path.clone(), source: image::Error::Write { source } };
+    output.file().write_all_at(format!("{parameters}\n").as_bytes(), 0).map_err(failed)?;
+    give_to_owner(&output, workshop).map_err(failed)?;
+    Ok((Measurement { parameters, path }, output))
 }
 
 /// Writes a tree as an initrd.
@@ -193,15 +229,17 @@ fn finish(
         source: image::Error::Read { source: error },
     };
     let file = output.file();
-    if let Some((uid, gid)) = workshop.owner {
-        let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
-        rustix::fs::fchown(file.as_fd(), Some(uid), Some(gid))
-            .map_err(|error| failed(error.into()))?;
-    }
+    give_to_owner(&output, workshop).map_err(failed)?;
     let (digest, size) = Digest::of_reader(FromStart { file, offset: 0 }).map_err(failed)?;
     output.commit().map_err(Error::Store)?;
     let files = source.tree.walk().count();
-    Ok(Written { path: path.to_owned(), size, digest, files })
+    Ok(Written { path: path.to_owned(), size, digest, files, measurement: None })
+}
+
+fn give_to_owner(output: &Output, workshop: &Workshop<'_>) -> io::Result<()> {
+    let Some((uid, gid)) = workshop.owner else { return Ok(()) };
+    let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+    Ok(rustix::fs::fchown(output.file().as_fd(), Some(uid), Some(gid))?)
 }
 
 /// Reads a file from its beginning, wherever its cursor is.

@@ -17,7 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &["digest", "tree"]),
     ("package", &["digest", "tree"]),
     ("distro", &["package"]),
-    ("recipe", &["distro", "epoch", "event", "package", "tree"]),
+    ("recipe", &["digest", "distro", "epoch", "event", "package", "tree"]),
     ("lock", &["digest", "epoch", "package"]),
     ("fetch", &["digest", "distro", "epoch", "event", "lock", "package", "recipe", "store"]),
     ("resolve", &["digest", "distro", "epoch", "fetch", "lock", "package", "recipe"]),

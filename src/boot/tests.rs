@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::*;
 use crate::epoch::Epoch;
 use crate::image::initrd;
-use crate::recipe::{FileSystem, ImageOptions, Init};
+use crate::recipe::{ImageOptions, Init};
 use crate::testing;
 use crate::tree::{Content, Inode, Kind, Meta, NoContents, Tree, TreePath};
 
@@ -122,14 +122,7 @@ fn probe_initrd(tree: Tree, path: &Path) {
 }
 
 fn probe_image(tree: &Tree, path: &Path) {
-    let options = ImageOptions {
-        file_system: FileSystem::Ext4,
-        block_size: 4096,
-        free_space_mib: 0,
-        alignment_mib: 128,
-        dax_header: true,
-        journal: false,
-    };
+    let options = ImageOptions { alignment_mib: 128, ..ImageOptions::KATA };
     let plan = crate::image::plan(tree, &options, Epoch::default()).unwrap();
     let file = fs_err::OpenOptions::new().write(true).create(true).open(path).unwrap();
     crate::image::write(&plan, &NoContents, &file, 1).unwrap();

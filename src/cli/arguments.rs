@@ -162,12 +162,33 @@ pub(super) struct ImageArguments {
     /// Make the image of this directory instead of building a tree
     #[arg(long, value_name = "DIR", conflicts_with_all = ["distro", "package"])]
     pub(super) rootfs: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) look: ImageLook,
+}
+
+/// What an image looks like.
+#[derive(Debug, Args, Clone, Default)]
+pub(super) struct ImageLook {
     /// File system: ext4 [default: ext4]
     #[arg(long, value_name = "NAME", help_heading = "Image")]
     pub(super) file_system: Option<String>,
     /// Free space to add, in MiB
     #[arg(long, value_name = "MIB", help_heading = "Image")]
     pub(super) free_space: Option<u64>,
+    /// Add a dm-verity hash tree in a second partition, and write root_hash_VARIANT.txt beside the
+    /// image
+    #[arg(long, help_heading = "Image")]
+    pub(super) measured: bool,
+    /// The label in that file's name [default: none]
+    #[arg(long, value_name = "NAME", help_heading = "Image")]
+    pub(super) variant: Option<String>,
+    /// What each block is hashed with: hexadecimal digits, or `random` [default: follows from the
+    /// content and the epoch]
+    #[arg(long, value_name = "HEX|random", help_heading = "Image")]
+    pub(super) salt: Option<String>,
+    /// Put a superblock before the hash tree. Kata's runtime expects none
+    #[arg(long, help_heading = "Image")]
+    pub(super) verity_superblock: bool,
 }
 
 /// `osbuilder initrd`.

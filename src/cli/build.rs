@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use osbuilder::digest::Digest;
 use osbuilder::epoch::Epoch;
 use osbuilder::event::Event;
 use osbuilder::lock::Lock;
@@ -14,7 +15,8 @@ use osbuilder::tree::{Contents, Layered};
 use osbuilder::{Error, Guest, Workshop};
 
 use super::arguments::{
-    BuildArguments, Form, ImageArguments, InitrdArguments, RecipeArguments, RootfsArguments,
+    BuildArguments, Form, ImageArguments, ImageLook, InitrdArguments, RecipeArguments,
+    RootfsArguments,
 };
 use super::request::{self, Extra};
 use super::{Failure, Kind, Session, locking, report};
@@ -70,14 +72,24 @@ fn directory_as_guest(
 /// `osbuilder image`.
 pub(super) fn image(arguments: &ImageArguments, session: &Session) -> Result<ExitCode, Failure> {
     let extra = Extra {
-        file_system: arguments.file_system.clone(),
-        free_space_mib: arguments.free_space,
+        image: with_salt(arguments.look.clone())?,
         without_agent: arguments.rootfs.is_some(),
     };
     match &arguments.rootfs {
         Some(rootfs) => pack(Form::Image, rootfs, &arguments.build, &extra, session),
         None => run(Form::Image, &arguments.build, &extra, session),
     }
+}
+
+/// Makes the salt that `random` asks for: below the command line nothing is random.
+fn with_salt(mut look: ImageLook) -> Result<ImageLook, Failure> {
+    if look.salt.as_deref() == Some("random") {
+        let mut bytes = [0_u8; 32];
+        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+            .map_err(|error| Failure::new(Kind::Host, std::io::Error::from(error)))?;
+        look.salt = Some(Digest::from_bytes(bytes).to_string());
+    }
+    Ok(look)
 }
 
 /// `osbuilder initrd`.
@@ -198,6 +210,10 @@ fn write(
 ) -> Result<Written, Failure> {
     let source = Source { tree: &guest.tree, contents, epoch: guest.epoch };
     let path = &target.path;
+    if target.form == Form::Initrd && recipe.image.verity.is_some() {
+        let text = "an initrd has no hash tree: MEASURED_ROOTFS has no effect on it";
+        (workshop.listener)(Event::warning(text.to_owned()));
+    }
     if target.form != Form::Rootfs {
         osbuilder::check_guest(&guest.tree, recipe, workshop).map_err(Failure::from)?;
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use osbuilder::lock::Lock;
-use osbuilder::output::Written;
+use osbuilder::output::{Measurement, Written};
 use serde_json::json;
 
 use super::show::Manner;
@@ -27,6 +27,10 @@ pub(super) fn built(
         ("sha256", written.digest.to_string()),
         ("files", written.files.to_string()),
     ];
+    if let Some(Measurement { parameters, path }) = &written.measurement {
+        rows.push(("root hash", parameters.root_hash.to_string()));
+        rows.push(("verity", path.display().to_string()));
+    }
     if let Some((lock, path)) = lock {
         let bytes: u64 = lock.packages.iter().map(|package| package.size).sum();
         let packages = format!("{}, {} to download", lock.packages.len(), size::in_words(bytes));
@@ -55,6 +59,11 @@ fn as_json(
         "size": written.size,
         "sha256": written.digest,
         "files": written.files,
+        "verity": written.measurement.as_ref().map(|measurement| json!({
+            "parameters": measurement.parameters,
+            "line": measurement.parameters.to_string(),
+            "file": measurement.path,
+        })),
         "packages": lock.map(|(lock, _)| lock.packages.len()),
         "lock": lock.map(|(_, path)| path),
         "seconds": took.as_secs_f64(),

@@ -6,16 +6,14 @@ use std::path::Path;
 use osbuilder::distro::Architecture;
 use osbuilder::recipe::{self, Options, Reading, RecipeFile, Request, Surroundings};
 
-use super::arguments::{BuildArguments, InitName};
+use super::arguments::{BuildArguments, ImageLook, InitName};
 use super::{Failure, Kind, Session};
 
 /// What a verb adds to the options that all forms share.
 #[derive(Debug, Default)]
 pub(super) struct Extra {
-    /// `--file-system`.
-    pub(super) file_system: Option<String>,
-    /// `--free-space`.
-    pub(super) free_space_mib: Option<u64>,
+    /// Options of images.
+    pub(super) image: ImageLook,
     /// The verb makes no guest, so that it needs no agent.
     pub(super) without_agent: bool,
 }
@@ -100,7 +98,11 @@ fn options(arguments: &BuildArguments, extra: &Extra) -> Options {
         prune: arguments.prune.then_some(true),
         keep_database: arguments.keep_database.then_some(true),
         osbuilder_version: arguments.osbuilder_version.clone(),
-        file_system: extra.file_system.clone(),
-        free_space_mib: extra.free_space_mib,
+        file_system: extra.image.file_system.clone(),
+        free_space_mib: extra.image.free_space,
+        measured: extra.image.measured.then_some(true),
+        variant: extra.image.variant.clone(),
+        salt: extra.image.salt.clone(),
+        verity_superblock: extra.image.verity_superblock.then_some(true),
     }
 }

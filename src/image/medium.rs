@@ -67,6 +67,13 @@ impl<'m> Window<'m> {
     pub fn new(medium: &'m dyn Medium, start: u64, size: u64) -> Self {
         Self { medium, start, size }
     }
+
+    /// What is behind the first `offset` bytes; nothing when there are not so many.
+    pub fn part(&self, offset: u64) -> Self {
+        let offset = offset.min(self.size);
+        let start = self.start.saturating_add(offset);
+        Self { medium: self.medium, start, size: self.size.saturating_sub(offset) }
+    }
 }
 
 impl std::fmt::Debug for Window<'_> {

@@ -10,11 +10,15 @@ mod error;
 pub mod ext4;
 pub mod gzip;
 pub mod initrd;
+mod layout;
 mod medium;
 pub mod nvdimm;
 mod sparse;
 pub mod table;
+mod uuid;
+pub mod verity;
 
 pub use disk::{Disk, Image, Plan, check, plan, read, write};
 pub use error::Error;
 pub use medium::{Medium, Stream, Window};
+pub(crate) use uuid::uuid_of;

@@ -1,6 +1,7 @@
-//! The partition table of a PC disk (MBR), with one Linux partition.
+//! The partition table of a PC disk (MBR), with one or two Linux partitions.
 //!
-//! Places and values are those that Kata's runtimes expect: type 0x83, no boot flag. The boot code
+//! Places and values are those that Kata's runtimes expect: type 0x83, and the boot flag only in
+//! measured images, where it means nothing. The boot code
 //! is zero: nothing ever boots from this table, and libparted's stub has no meaning in a guest. The
 //! signature comes from the content. Specification: UEFI 2.10, section 5.2.1.
 
@@ -12,6 +13,7 @@ const SIGNATURE_AT: usize = 440;
 const ENTRIES_AT: usize = 446;
 const ENTRY: usize = 16;
 const LINUX: u8 = 0x83;
+const ACTIVE: u8 = 0x80;
 const MAGIC: [u8; 2] = [0x55, 0xAA];
 /// Addresses by cylinder, head and sector are computed with this shape, and stop at its end.
 const HEADS: u64 = 255;
@@ -34,6 +36,8 @@ pub struct Table {
     pub signature: u32,
     /// The primary partitions in use, by number from 1 on.
     pub partitions: Vec<(usize, Partition)>,
+    /// The number of the partition that is marked as the one to boot from.
+    pub active: Option<usize>,
 }
 
 impl Partition {
@@ -58,6 +62,7 @@ impl Table {
         bytes[SIGNATURE_AT..][..4].copy_from_slice(&self.signature.to_le_bytes());
         for (number, Partition { start, count }) in &self.partitions {
             let entry = &mut bytes[ENTRIES_AT + (number - 1) * ENTRY..][..ENTRY];
+            entry[0] = if self.active == Some(*number) { ACTIVE } else { 0 };
             let last = u64::from(*start) + u64::from(*count) - 1;
             entry[1..4].copy_from_slice(&by_cylinder(u64::from(*start)));
             entry[4] = LINUX;
@@ -78,7 +83,7 @@ impl Table {
         if !bytes.ends_with(&MAGIC) {
             return Err(Error::broken(place, "it does not end with 55 AA"));
         }
-        let mut partitions = Vec::new();
+        let (mut partitions, mut active) = (Vec::new(), None);
         let entries = bytes.iter().as_slice().get(ENTRIES_AT..510).unwrap_or_default();
         for (number, entry) in (1..).zip(entries.as_chunks::<ENTRY>().0) {
             let [.., a, b, c, d, e, f, g, h] = *entry;
@@ -86,6 +91,9 @@ impl Table {
                 start: u32::from_le_bytes([a, b, c, d]),
                 count: u32::from_le_bytes([e, f, g, h]),
             };
+            if entry[0] == ACTIVE {
+                active = active.or(Some(number));
+            }
             match entry[4] {
                 0 => continue,
                 LINUX => partitions.push((number, partition)),
@@ -97,7 +105,7 @@ impl Table {
         }
         check(&partitions, size)?;
         let [a, b, c, d] = [440, 441, 442, 443].map(|at| bytes[at]);
-        Ok(Self { signature: u32::from_le_bytes([a, b, c, d]), partitions })
+        Ok(Self { signature: u32::from_le_bytes([a, b, c, d]), partitions, active })
     }
 }
 
@@ -144,7 +152,7 @@ mod tests {
 
     fn table() -> Table {
         let partition = Partition::between(1 << 20, SIZE).unwrap();
-        Table { signature: 0x1234_5678, partitions: vec![(1, partition)] }
+        Table { signature: 0x1234_5678, partitions: vec![(1, partition)], active: None }
     }
 
     #[test]

@@ -316,14 +316,7 @@ mod tests {
     }
 
     fn image_of(tree: &Tree) -> Vec<u8> {
-        let options = ImageOptions {
-            file_system: crate::recipe::FileSystem::Ext4,
-            block_size: 4096,
-            free_space_mib: 0,
-            alignment_mib: 2,
-            dax_header: true,
-            journal: false,
-        };
+        let options = ImageOptions { alignment_mib: 2, ..ImageOptions::KATA };
         let plan = image::plan(tree, &options, Epoch::default()).unwrap();
         let file = fs_err::File::from_parts(tempfile::tempfile().unwrap(), "image");
         image::write(&plan, &NoContents, &file, 1).unwrap();

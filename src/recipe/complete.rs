@@ -11,8 +11,9 @@ use super::layer::{
 use super::mistake::{Given, Mistakes, Origin};
 use super::{
     Agent, ExtraFile, FileSystem, Guest, ImageOptions, Init, PackageSet, Policy, Recipe, Sources,
-    Surroundings, Variant,
+    Surroundings, Variant, Verity,
 };
+use crate::digest::parse_hex;
 use crate::distro::{self, Architecture, Distro, Release};
 use crate::epoch::Epoch;
 use crate::event::Event;
@@ -25,6 +26,9 @@ const DEFAULT_DISTRO: &str = "debian";
 const DEFAULT_AGENT_NAME: &str = "kata-agent";
 
 const DEFAULT_REPOSITORY: &str = "github.com/kata-containers/kata-containers";
+
+/// A dm-verity superblock has room for no more bytes.
+const LONGEST_SALT: usize = 256;
 
 /// More MiB than this (one TiB) is a slip of the finger.
 const MOST_MIB: u64 = 1 << 20;
@@ -252,6 +256,8 @@ impl Completer<'_> {
             let message = format!("{} MiB is more than {MOST_MIB} MiB", free_space.value);
             self.mistakes.add(&free_space.origin, message);
         }
+        let verity =
+            self.verity(layer.measured, layer.variant, layer.salt, layer.verity_superblock);
         Some(ImageOptions {
             file_system: file_system?,
             block_size: u32::try_from(block_size.value).ok()?,
@@ -259,7 +265,35 @@ impl Completer<'_> {
             alignment_mib: alignment.value,
             dax_header: layer.dax_header.is_none_or(|given| given.value),
             journal: layer.journal.is_some_and(|given| given.value),
+            verity: verity?,
         })
+    }
+
+    /// A label alone asks for nothing: Kata gives one to every image.
+    fn verity(
+        &mut self,
+        measured: Maybe<bool>,
+        variant: Maybe<String>,
+        salt: Maybe<String>,
+        superblock: Maybe<bool>,
+    ) -> Option<Option<Verity>> {
+        let variant = variant.unwrap_or_else(|| nowhere(String::new()));
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if !variant.value.bytes().all(is_plain) {
+            let message =
+                format!("{:?} is not made of letters, digits, `.`, `_`, `-`", variant.value);
+            self.mistakes.add(&variant.origin, message);
+        }
+        let salt = match salt {
+            Some(given) => Some(self.mistakes.check(&given.origin, parse_salt(&given.value))?),
+            None => None,
+        };
+        let verity = Verity {
+            salt,
+            superblock: superblock.is_some_and(|given| given.value),
+            variant: variant.value,
+        };
+        Some(measured.is_some_and(|given| given.value).then_some(verity))
     }
 
     fn file_system(&mut self, given: &Given<String>) -> Option<FileSystem> {
@@ -333,6 +367,13 @@ fn nowhere<T>(value: T) -> Given<T> {
 
 fn worded<'a>(given: &'a Maybe<String>, default: &'a str) -> (&'a str, &'a Origin) {
     given.as_ref().map_or((default, &Origin::Nowhere), |given| (&given.value, &given.origin))
+}
+
+fn parse_salt(text: &str) -> Result<Vec<u8>, String> {
+    let mut salt = vec![0; text.len() / 2];
+    let parsed = parse_hex(text, &mut salt).filter(|()| salt.len() <= LONGEST_SALT);
+    let rule = "is not at most 256 bytes as hexadecimal digits";
+    parsed.map(|()| salt).ok_or_else(|| format!("{text:?} {rule}"))
 }
 
 fn check_url(text: &str) -> Result<(), String> {

@@ -224,6 +224,8 @@ impl Reader<'_> {
             free_space_mib: self.number("ROOT_FREE_SPACE"),
             alignment_mib: self.number("IMAGE_SIZE_ALIGNMENT_MB"),
             dax_header: self.yes_or_no("SKIP_DAX_HEADER").map(inverted),
+            measured: self.yes_or_no("MEASURED_ROOTFS"),
+            variant: self.text("BUILD_VARIANT"),
             ..ImageLayer::default()
         }
     }
@@ -237,16 +239,12 @@ impl Reader<'_> {
         }
     }
 
-    /// What was asked for but cannot be done is an error: a guest that silently lacks its
-    /// measurement or its labels is worse than none.
+    /// What was asked for but cannot be done is an error: a guest that silently lacks its labels is
+    /// worse than none.
     fn refuse_unsupported(&mut self) {
-        for (name, what) in [
-            ("MEASURED_ROOTFS", "measured images (dm-verity) are"),
-            ("SELINUX", "SELinux labels in the guest are"),
-        ] {
-            if self.yes_or_no(name).is_some_and(|given| given.value) {
-                self.mistakes.add(&variable(name), format!("{what} not supported yet"));
-            }
+        if self.yes_or_no("SELINUX").is_some_and(|given| given.value) {
+            let message = "SELinux labels in the guest are not supported yet";
+            self.mistakes.add(&variable("SELINUX"), message);
         }
         if self.get("NVIDIA_GPU_STACK").is_some() {
             let message = "NVIDIA guests are not supported yet";
@@ -390,6 +388,8 @@ mod tests {
                 ("INITRD_IMAGE", "/out/x.initrd"),
                 ("KATA_REPO", "example.org/kata"),
                 ("KERNEL_MODULES_DIR", "/lib/modules/6"),
+                ("MEASURED_ROOTFS", "yes"),
+                ("BUILD_VARIANT", "base"),
                 ("OSBUILDER_VERSION", "1.2-abc"),
                 ("OS_NAME", "mine"),
                 ("OS_VERSION", "noble"),
@@ -423,6 +423,8 @@ mod tests {
         assert_eq!((guest.distro_name.as_deref(), guest.check_init), (Some("mine"), false));
         assert_eq!((image.block_size, image.free_space_mib, image.alignment_mib), (1024, 100, 2));
         assert!(!image.dax_header);
+        let variant = image.verity.map(|verity| verity.variant);
+        assert_eq!(variant.as_deref(), Some("base"));
         let expected = Destinations {
             rootfs: Some("/out/rootfs".into()),
             image: Some("/out/x.img".into()),
@@ -455,11 +457,6 @@ mod tests {
     fn what_cannot_be_done_yet_is_refused_by_name_and_its_off_position_is_not() {
         let cases = [
             ("SELINUX", "yes", "SELINUX: SELinux labels in the guest are not supported yet"),
-            (
-                "MEASURED_ROOTFS",
-                "yes",
-                "MEASURED_ROOTFS: measured images (dm-verity) are not supported yet",
-            ),
             ("FS_TYPE", "erofs", "FS_TYPE: the file system erofs is not supported yet"),
             ("FS_TYPE", "xfs", "FS_TYPE: the file system xfs is not supported yet"),
             (

@@ -196,6 +196,19 @@ struct ImageTable {
     /// Whether the file system gets a journal. Default: no.
     #[schemars(with = "bool")]
     journal: Switch,
+    /// Whether a dm-verity hash tree follows in a second partition. Default: no.
+    #[schemars(with = "bool")]
+    measured: Switch,
+    /// The label in the name of the file with the root hash, `root_hash_VARIANT.txt`. Default: none.
+    #[schemars(with = "String")]
+    variant: Text,
+    /// What each block is hashed with, in hexadecimal digits. Default: follows from the content and
+    /// the epoch.
+    #[schemars(with = "String")]
+    salt: Text,
+    /// Whether a superblock precedes the hash tree; Kata's runtime expects none. Default: no.
+    #[schemars(with = "bool")]
+    verity_superblock: Switch,
 }
 
 /// A file or directory of this machine and its place in the guest.
@@ -370,6 +383,10 @@ impl Reader<'_> {
             alignment_mib: self.maybe(table.alignment_mib),
             dax_header: self.maybe(table.dax_header),
             journal: self.maybe(table.journal),
+            measured: self.maybe(table.measured),
+            variant: self.maybe(table.variant),
+            salt: self.maybe(table.salt),
+            verity_superblock: self.maybe(table.verity_superblock),
         }
     }
 

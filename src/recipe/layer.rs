@@ -95,6 +95,11 @@ pub(super) struct ImageLayer {
     pub(super) alignment_mib: Maybe<u64>,
     pub(super) dax_header: Maybe<bool>,
     pub(super) journal: Maybe<bool>,
+    pub(super) measured: Maybe<bool>,
+    pub(super) variant: Maybe<String>,
+    /// In hexadecimal digits.
+    pub(super) salt: Maybe<String>,
+    pub(super) verity_superblock: Maybe<bool>,
 }
 
 /// A file of the host and its place in the guest.
@@ -193,6 +198,10 @@ impl ImageLayer {
             alignment_mib: self.alignment_mib.or(lower.alignment_mib),
             dax_header: self.dax_header.or(lower.dax_header),
             journal: self.journal.or(lower.journal),
+            measured: self.measured.or(lower.measured),
+            variant: self.variant.or(lower.variant),
+            salt: self.salt.or(lower.salt),
+            verity_superblock: self.verity_superblock.or(lower.verity_superblock),
         }
     }
 }

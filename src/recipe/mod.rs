@@ -258,6 +258,33 @@ pub struct ImageOptions {
     pub dax_header: bool,
     /// Whether ext4 gets a journal. Kata's roots are read-only: off.
     pub journal: bool,
+    /// A hash tree in a second partition (`MEASURED_ROOTFS`), if there is to be one.
+    pub verity: Option<Verity>,
+}
+
+impl ImageOptions {
+    /// What Kata's builder does when it is asked for nothing else.
+    pub const KATA: Self = Self {
+        file_system: FileSystem::Ext4,
+        block_size: 4096,
+        free_space_mib: 0,
+        alignment_mib: 128,
+        dax_header: true,
+        journal: false,
+        verity: None,
+    };
+}
+
+/// How an image is measured.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Verity {
+    /// What each block is hashed with, at most 256 bytes. `None`: it follows from the content and
+    /// the epoch.
+    pub salt: Option<Vec<u8>>,
+    /// Whether a superblock precedes the hash tree. Kata's runtime expects none.
+    pub superblock: bool,
+    /// The label in the name of the file with the root hash (`BUILD_VARIANT`), perhaps empty.
+    pub variant: String,
 }
 
 /// File systems for images.
@@ -309,15 +336,7 @@ mod tests {
         let expected =
             ["chrony", "cryptsetup-bin", "dbus", "e2fsprogs", "init", "iptables", "kmod"];
         assert_eq!(base, [&expected[..], &["libseccomp2", "systemd"]].concat());
-        let image = ImageOptions {
-            file_system: FileSystem::Ext4,
-            block_size: 4096,
-            free_space_mib: 0,
-            alignment_mib: 128,
-            dax_header: true,
-            journal: false,
-        };
-        assert_eq!(recipe.image, image);
+        assert_eq!(recipe.image, ImageOptions::KATA);
         assert_eq!(recipe.guest.agent_name, "kata-agent");
         assert!(recipe.guest.seccomp && recipe.guest.check_init && !recipe.guest.prune);
         assert_eq!(recipe.epoch, None);

@@ -58,6 +58,14 @@ pub struct Options {
     pub file_system: Option<String>,
     /// `--free-space`, in MiB.
     pub free_space_mib: Option<u64>,
+    /// `--measured`.
+    pub measured: Option<bool>,
+    /// `--variant`.
+    pub variant: Option<String>,
+    /// `--salt`, in hexadecimal digits.
+    pub salt: Option<String>,
+    /// `--verity-superblock`.
+    pub verity_superblock: Option<bool>,
 }
 
 /// The ends of names of tarballs that Kata's packaging makes.
@@ -99,6 +107,10 @@ pub(super) fn read(options: &Options, mistakes: &mut Mistakes) -> Layer {
         image: ImageLayer {
             file_system: text("--file-system", options.file_system.as_ref()),
             free_space_mib: given("--free-space", options.free_space_mib),
+            measured: given("--measured", options.measured),
+            variant: text("--variant", options.variant.as_ref()),
+            salt: text("--salt", options.salt.as_ref()),
+            verity_superblock: given("--verity-superblock", options.verity_superblock),
             ..ImageLayer::default()
         },
         extra_files: (options.extra_files.iter())

@@ -6,18 +6,12 @@ use std::time::{Duration, Instant};
 
 use osbuilder::epoch::Epoch;
 use osbuilder::image::{self, Error};
-use osbuilder::recipe::{FileSystem, ImageOptions};
+use osbuilder::recipe::ImageOptions;
 use osbuilder::tree::{Content, Device, Inode, Kind, Meta, NoContents, Tree, TreePath};
 use proptest::prelude::*;
 
-const OPTIONS: ImageOptions = ImageOptions {
-    file_system: FileSystem::Ext4,
-    block_size: 1024,
-    free_space_mib: 0,
-    alignment_mib: 1,
-    dax_header: false,
-    journal: false,
-};
+const OPTIONS: ImageOptions =
+    ImageOptions { block_size: 1024, alignment_mib: 1, dax_header: false, ..ImageOptions::KATA };
 /// Where the file system begins, and where in it the switches for checksums stand.
 const START: usize = 1 << 20;
 const READ_ONLY_FEATURES: usize = START + 1024 + 0x64;
@@ -269,7 +263,7 @@ proptest! {
         let options = ImageOptions { block_size, dax_header, ..OPTIONS };
         let plan = image::plan(&tree, &options, Epoch::new(1_700_000_000).unwrap()).unwrap();
         let bytes = bytes_of(&tree, &options);
-        image::check(&plan, &bytes, 2).unwrap();
+        image::check(&plan, &plan.facts(), &bytes, 2).unwrap();
         let disk = image::read(&bytes, 1).unwrap();
         prop_assert_eq!(&disk.file_system.tree, &tree);
         prop_assert_eq!(disk.file_system.stray_byte().unwrap(), None);

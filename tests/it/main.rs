@@ -11,3 +11,4 @@ mod judge;
 mod kata;
 mod program;
 mod rootfs;
+mod verity;

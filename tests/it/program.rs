@@ -70,3 +70,40 @@ fn errors_are_data_when_json_is_asked_for() {
     let value: serde_json::Value = serde_json::from_str(last.lines().last().unwrap()).unwrap();
     assert_eq!((&value["event"], &value["kind"]), (&"failure".into(), &"request".into()));
 }
+
+#[test]
+fn k2_a_measured_image_comes_with_the_line_that_kata_s_tools_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let rootfs = folder.path().join("tree");
+    fs_err::create_dir_all(rootfs.join("etc")).unwrap();
+    let image = folder.path().join("x.img");
+    let measure = |variant: &str, more: &[&str]| {
+        #[expect(clippy::disallowed_methods, reason = "the program is what is tested")]
+        let output = Command::new(env!("CARGO_BIN_EXE_osbuilder"))
+            .args(["--json", "image", "--epoch", "1700000000", "--rootfs"])
+            .args([&rootfs, std::path::Path::new("--output"), &image])
+            .args(more)
+            .env_clear()
+            .envs([("HOME", folder.path().to_str().unwrap()), ("BUILD_VARIANT", variant)])
+            .envs([("MEASURED_ROOTFS", "yes"), ("SKIP_ROOTFS_CHECK", "yes")])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let line = folder.path().join(format!("root_hash_{variant}.txt"));
+        let line = fs_err::read_to_string(line).unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(told["verity"]["line"], line.trim_end());
+        line
+    };
+    let line = measure("base", &[]);
+    let parameters: osbuilder::image::verity::Parameters = line.parse().unwrap();
+    assert_eq!(line, format!("{parameters}\n"));
+    // 99 % of a disk proper of 126 MiB, less the MiB before the partition.
+    assert_eq!(parameters.data_blocks, (124 - 1) << 8);
+    let file = fs_err::File::open(&image).unwrap();
+    osbuilder::image::read(&file, 1).unwrap().verify(&parameters, 1).unwrap();
+    // The file's name is empty behind the underscore when nothing is said; the bytes are the same.
+    assert_eq!(measure("", &[]), line);
+    assert!(measure("", &["--salt", "0bad"]).contains("salt=0bad,"));
+    assert_ne!(measure("", &["--salt", "random"]), measure("", &["--salt", "random"]));
+}

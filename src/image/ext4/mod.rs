@@ -45,7 +45,7 @@ use draft::Draft;
 
 use crate::digest::Digest;
 use crate::epoch::Epoch;
-use crate::image::Error;
+use crate::image::{Error, uuid_of};
 use crate::tree::{Inode, Kind, Meta, Tree, TreePath};
 
 /// What makes one file system differ from another with the same files.
@@ -60,24 +60,20 @@ pub(crate) struct Identity {
 impl Identity {
     /// Derives everything from a digest of what the file system is made of.
     pub(crate) fn new(origin: &Digest, epoch: Epoch) -> Self {
-        let labelled = |label: &str| Digest::of(format!("osbuilder {label} {origin}").as_bytes());
-        let mut uuid: [u8; 16] = first_bytes(&labelled("ext4 uuid"));
-        // RFC 9562: version 8, made in a way of our own.
-        uuid[6] = uuid[6] & 0x0F | 0x80;
-        uuid[8] = uuid[8] & 0x3F | 0x80;
-        let seed: [u8; 16] = first_bytes(&labelled("ext4 hash seed"));
+        let seed = Digest::of(format!("osbuilder ext4 hash seed {origin}").as_bytes());
+        let seed: [u8; 16] = *seed.as_bytes().first_chunk().expect("a digest has 32 bytes");
         let word =
             |at: usize| u32::from_le_bytes([seed[at], seed[at + 1], seed[at + 2], seed[at + 3]]);
-        Self { uuid, hash_seed: [word(0), word(4), word(8), word(12)], epoch }
+        Self {
+            uuid: uuid_of(origin, "ext4 uuid"),
+            hash_seed: [word(0), word(4), word(8), word(12)],
+            epoch,
+        }
     }
 
     fn seed(&self) -> Seed {
         Seed::of(&self.uuid)
     }
-}
-
-fn first_bytes<const N: usize>(digest: &Digest) -> [u8; N] {
-    *digest.as_bytes().first_chunk().expect("at most 32 bytes are asked for")
 }
 
 /// Removes a `lost+found` as every new file system has it: the writer makes it, the reader and
