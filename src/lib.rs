@@ -57,13 +57,11 @@ pub fn install(recipe: &Recipe, lock: &Lock, workshop: &Workshop<'_>) -> Result<
         fetch::packages(lock, recipe, &workshop.fetching()).map_err(Error::Packages)
     })?;
     let unpacked = workshop.stage(Stage::Unpack, || {
-        let opened = unpack::open(&packages, workshop.store, workshop.listener);
+        let opened = unpack::open(&packages, recipe, workshop.store, workshop.listener);
         let opened = opened.map_err(Error::Unpack)?;
-        let controls: Vec<_> = opened.controls().collect();
-        resolve::check_complete(lock, recipe, &controls)
+        resolve::check_complete(lock, recipe, &opened.controls())
             .map_err(|error| Error::Lock(Box::new(error)))?;
-        let settings = unpack::Settings { epoch, ..unpack::Settings::default() };
-        unpack::unpack(opened, recipe, &settings).map_err(Error::Unpack)
+        unpack::unpack(opened, recipe, epoch).map_err(Error::Unpack)
     })?;
     let tree = workshop.stage(Stage::Configure, || {
         configure::configure(unpacked, recipe, epoch, workshop.store, workshop.listener)
@@ -109,8 +107,7 @@ pub fn kernel(recipe: &Recipe, workshop: &Workshop<'_>) -> Result<tree::Tree, Er
     let packages = workshop.stage(Stage::Fetch, || {
         fetch::packages(&lock, recipe, &workshop.fetching()).map_err(Error::Packages)
     })?;
-    let settings = unpack::Settings { epoch: lock.epoch, ..unpack::Settings::default() };
-    let opened = unpack::open(&packages, workshop.store, workshop.listener);
-    let unpacked = opened.and_then(|opened| unpack::unpack(opened, recipe, &settings));
+    let opened = unpack::open(&packages, recipe, workshop.store, workshop.listener);
+    let unpacked = opened.and_then(|opened| unpack::unpack(opened, recipe, lock.epoch));
     Ok(unpacked.map_err(Error::Unpack)?.tree)
 }

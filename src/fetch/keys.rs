@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::openpgp::{Fingerprint, Keyring};
-use super::source::{Source, Trust};
 use super::transport::{Request, Transport};
 use super::url::{Scheme, Url};
 use super::{Context, Error};
@@ -34,6 +33,18 @@ const HOST_FOLDERS: [&str; 3] = ["usr/share/keyrings", "etc/apt/trusted.gpg.d", 
 
 /// A key file is a few kilobytes; a whole distribution's keyring stays below one megabyte.
 const MAX_KEY_FILE: u64 = 4 << 20;
+
+/// Whose signatures count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// The keys pinned in the distribution's data file, and the user's if the user also chose the
+    /// mirrors.
+    Distribution { pins: BTreeSet<Fingerprint>, and_the_users: bool },
+    /// Any key in the user's files.
+    Users,
+    /// The keys in this file alone.
+    File(PathBuf),
+}
 
 /// All key material at hand, before anybody is trusted.
 pub(super) struct Shelf<'a> {
@@ -66,13 +77,13 @@ impl<'a> Shelf<'a> {
         Ok(shelf)
     }
 
-    /// The certificates that may vouch for `source`.
-    pub(super) fn for_source(
+    /// The certificates that may vouch for a source with this trust.
+    pub(super) fn for_trust(
         &self,
-        source: &Source,
+        trust: &Trust,
         (transport, context): (&Transport, &Context<'_>),
     ) -> Result<Keyring, Error> {
-        let pins = match &source.trust {
+        let pins = match trust {
             Trust::Users => self.users.clone(),
             Trust::File(path) => {
                 let mut keyring = Keyring::default();
@@ -83,7 +94,7 @@ impl<'a> Shelf<'a> {
             Trust::Distribution { pins, and_the_users: true } => &self.users | pins,
         };
         let mut keyring = self.all.pinned(&pins);
-        let published = matches!(source.trust, Trust::Distribution { .. });
+        let published = matches!(trust, Trust::Distribution { .. });
         if keyring.is_empty() && published && !context.offline {
             keyring = self.download(transport)?.pinned(&pins);
         }

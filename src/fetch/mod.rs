@@ -3,26 +3,22 @@
 //! In: a recipe (and, for packages, its lock). Out: [`Indexes`] and [`Packages`], types that nobody
 //! else can make: holding one proves that a chain from a pinned key to every byte was checked. The
 //! clock, the proxies and the host's configuration are handed in; nothing is read from the
-//! environment. Formats: <https://wiki.debian.org/DebianRepository/Format>.
+//! environment. How a repository is read is its family's business (`deb/`); how bytes travel, how old
+//! a repository may be and what is kept is the same for all.
 
 #[cfg(test)]
 mod attacks;
-mod clearsign;
-mod date;
+mod deb;
 mod download;
 #[cfg(test)]
 mod faults;
 mod forward;
-mod host;
-mod index;
+mod freshness;
 mod keys;
 mod object;
 mod openpgp;
 mod packages;
 mod proxy;
-mod release;
-mod snapshot;
-mod source;
 mod transport;
 mod url;
 #[cfg(test)]
@@ -30,8 +26,10 @@ mod world;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::distro::Family;
 use crate::epoch::Epoch;
 use crate::event::{Event, Listener, Stage, Unit};
 use crate::lock::{Lock, LockedRepository};
@@ -39,13 +37,12 @@ use crate::package::PackageName;
 use crate::recipe::Recipe;
 use crate::store::{self, Store};
 
-pub use clearsign::Error as FrameError;
+pub use deb::{FrameError, Refusal as DebRefusal, ReleaseError};
+pub use freshness::Stale;
 pub use object::Failure;
 pub use openpgp::{Error as SignatureError, Fingerprint};
 pub use packages::{Archive, Packages};
 pub use proxy::Proxies;
-pub use release::Error as ReleaseError;
-pub use snapshot::Refusal;
 pub use transport::{Error as TransportError, Network, Patience};
 pub use url::{Error as UrlError, Scheme, Url};
 
@@ -123,27 +120,25 @@ impl Repository {
 /// # Errors
 /// See [`Error`]; nothing of a repository is remembered unless all of it was verified.
 pub fn indexes(recipe: &Recipe, context: &Context<'_>) -> Result<Indexes, Error> {
-    let transport = transport::Transport::new(context.network);
-    let entries = context.host.map_or_else(Vec::new, host::read);
-    let sources = source::sources(recipe, &entries)?;
-    let shelf = keys::Shelf::collect(recipe, context)?;
-    let judge = snapshot::Judge {
-        context,
-        architecture: recipe.architecture.debian_name(),
-        insecure: recipe.sources.insecure,
+    let repositories = match recipe.distro.family {
+        Family::Deb => deb::repositories(recipe, context)?,
     };
+    Ok(Indexes { repositories })
+}
+
+/// Reads repositories side by side, and keeps their order.
+fn side_by_side<S: Sync>(
+    sources: &[S],
+    context: &Context<'_>,
+    read: impl Fn(&S) -> Result<Repository, Error> + Sync,
+) -> Result<Vec<Repository>, Error> {
     let total = u64::try_from(sources.len()).ok();
-    let done = std::sync::atomic::AtomicU64::new(0);
-    let one = |source: &source::Source| {
-        let keyring = shelf.for_source(source, (&transport, context))?;
-        let repository = index::repository(&transport, source, (&keyring, &judge))?;
-        let done = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed).saturating_add(1);
-        (context.listener)(Event::Progress {
-            stage: Stage::Indexes,
-            done,
-            total,
-            unit: Unit::Files,
-        });
+    let done = AtomicU64::new(0);
+    let one = |source: &S| {
+        let repository = read(source)?;
+        let done = done.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let (stage, unit) = (Stage::Indexes, Unit::Files);
+        (context.listener)(Event::Progress { stage, done, total, unit });
         Ok(repository)
     };
     let results: Vec<Result<Repository, Error>> = std::thread::scope(|scope| {
@@ -154,7 +149,7 @@ pub fn indexes(recipe: &Recipe, context: &Context<'_>) -> Result<Indexes, Error>
         });
         joined.collect()
     });
-    Ok(Indexes { repositories: results.into_iter().collect::<Result<_, _>>()? })
+    results.into_iter().collect()
 }
 
 /// Brings and verifies the packages of `lock`; what the store has is not fetched.
@@ -165,13 +160,16 @@ pub fn packages(lock: &Lock, recipe: &Recipe, context: &Context<'_>) -> Result<P
     packages::packages(lock, recipe, context)
 }
 
+/// Why a family's index is not believed: [`DebRefusal`].
+pub type Refusal = Box<dyn std::error::Error + Send + Sync>;
+
 /// What each mirror said about an index.
 #[derive(Debug)]
 pub struct Attempts(Vec<(Url, Refusal)>);
 
 impl fmt::Display for Attempts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        list(f, self.0.iter().map(|(url, refusal)| (url, chain(refusal))))
+        list(f, self.0.iter().map(|(url, refusal)| (url, chain(refusal.as_ref()))))
     }
 }
 
@@ -240,7 +238,7 @@ pub enum Error {
         /// Address and suite.
         source_name: String,
         /// Why.
-        source: Box<Refusal>,
+        source: Refusal,
     },
     /// Something is not in the cache, and nothing may be fetched.
     #[error("{what} must be in the cache when working offline")]

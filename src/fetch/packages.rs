@@ -8,13 +8,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use super::object::{self, Failure, Wanted};
-use super::release::{self, stays_below};
-use super::snapshot::MAX_RELEASE;
-use super::source::{self, Source};
 use super::transport::Transport;
-use super::url::Url;
-use super::{Context, Error, Today, clearsign, host};
-use crate::epoch::Epoch;
+use super::url::{Url, stays_below};
+use super::{Context, Error, Today, deb};
+use crate::distro::Family;
 use crate::event::{Event, Stage, Unit};
 use crate::lock::{Lock, LockedPackage};
 use crate::recipe::Recipe;
@@ -94,14 +91,11 @@ fn download(
     wanted: &[&LockedPackage],
 ) -> Result<(), Error> {
     let transport = Transport::new(context.network);
-    let entries = context.host.map_or_else(Vec::new, host::read);
-    let sources = source::sources(recipe, &entries)?;
-    let places: Vec<Place> = lock
-        .repositories
-        .iter()
-        .map(|known| Place::of(known, &sources))
-        .collect::<Result<_, _>>()?;
-    let work = Work { transport: &transport, context, lock, places: &places };
+    let places = match recipe.distro.family {
+        Family::Deb => deb::places(&lock.repositories, recipe, context)?,
+    };
+    let family = recipe.distro.family;
+    let work = Work { transport: &transport, context, lock, places: &places, family };
     let progress = Progress::new(wanted);
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
@@ -128,35 +122,21 @@ fn download(
     failures.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
 }
 
-/// Where the packages of one locked repository may be fetched.
-struct Place {
-    mirrors: Vec<Url>,
-}
-
-impl Place {
-    fn of(known: &crate::lock::LockedRepository, sources: &[Source]) -> Result<Self, Error> {
-        let same = |source: &&Source| source.root.to_string() == known.url;
-        let mirrors = match sources.iter().find(same) {
-            Some(source) => source.mirrors.clone(),
-            None => vec![known.url.parse().map_err(Error::Url)?],
-        };
-        Ok(Self { mirrors })
-    }
-}
-
 struct Work<'a> {
     transport: &'a Transport,
     context: &'a Context<'a>,
     lock: &'a Lock,
-    places: &'a [Place],
+    /// Where the packages of each repository of the lock may be fetched.
+    places: &'a [Vec<Url>],
+    family: Family,
 }
 
 impl Work<'_> {
     fn bring(&self, package: &LockedPackage) -> Result<(), Error> {
-        let place = &self.places[package.repository];
+        let mirrors = &self.places[package.repository];
         let wanted = Wanted { size: package.size, sha256: Some(package.digest), sha512: None };
         let mut attempts = Vec::new();
-        for mirror in &place.mirrors {
+        for mirror in mirrors {
             let url = mirror.join(&package.path);
             match object::bring((self.transport, self.context.store), &url, wanted) {
                 Ok(_) => return Ok(()),
@@ -168,26 +148,15 @@ impl Work<'_> {
             }
         }
         let locked = &self.lock.repositories[package.repository];
+        let today = match self.family {
+            Family::Deb => deb::date_today(self.transport, &locked.suite, mirrors),
+        };
         Err(Error::Package {
             name: package.name.clone(),
             version: package.version.clone(),
             locked: locked.date,
-            today: Today(self.date_today(&locked.suite, &place.mirrors)),
+            today: Today(today),
             attempts: super::PackageAttempts(attempts),
-        })
-    }
-
-    /// What the first mirror that answers gives as the date of its index. It is for the message
-    /// only, so its signature does not matter.
-    fn date_today(&self, suite: &str, mirrors: &[Url]) -> Option<Epoch> {
-        let name = match suite.strip_prefix("./").unwrap_or(suite) {
-            flat if flat.is_empty() || flat.ends_with('/') => format!("{flat}InRelease"),
-            suite => format!("dists/{suite}/InRelease"),
-        };
-        mirrors.iter().find_map(|mirror| {
-            let url = mirror.join(&name);
-            let bytes = object::text(self.transport, (&url, true), MAX_RELEASE).ok()?;
-            Some(release::parse(&clearsign::message(&bytes).ok()?.text).ok()?.date)
         })
     }
 }

@@ -275,6 +275,15 @@ impl fmt::Debug for Url {
     }
 }
 
+/// Whether `path` stays below the folder it is relative to, and can be part of a URL as it is.
+pub(super) fn stays_below(path: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b"%?#\\\"<>".contains(&byte);
+    !path.is_empty()
+        && path.bytes().all(plain)
+        && !path.contains("://")
+        && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

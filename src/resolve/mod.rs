@@ -198,6 +198,12 @@ pub fn check_complete(lock: &Lock, recipe: &Recipe, controls: &[&[u8]]) -> Resul
     if let Some(extra) = lock.packages.get(controls.len()) {
         return Err(Error::Control { package: extra.name.clone() });
     }
+    match recipe.distro.family {
+        Family::Deb => check_debs(lock, recipe, controls),
+    }
+}
+
+fn check_debs(lock: &Lock, recipe: &Recipe, controls: &[&[u8]]) -> Result<(), Error> {
     let read = lock.packages.iter().zip(controls).map(|(locked, text)| read_control(locked, text));
     let packages = read.collect::<Result<Vec<_>, _>>()?;
     let packages: Vec<_> = packages.iter().collect();

@@ -566,7 +566,7 @@ fn the_probes_hold_for_an_ordinary_user_too() {
     #[expect(clippy::disallowed_methods, reason = "the sandbox's tests start processes")]
     let mut command = std::process::Command::new(&copy);
     command
-        .args(["sandbox::tests::", "configure::tests::", "--test-threads=2"])
+        .args(["sandbox::tests::", "configure::deb::tests::", "--test-threads=2"])
         .uid(65534)
         .gid(65534);
     let output = command.current_dir(folder.path()).output().unwrap();

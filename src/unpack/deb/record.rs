@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::str::FromStr;
 
-use super::{Deb, File, FileKind};
+use super::load::{Deb, File, FileKind};
 use crate::digest::parse_hex;
 use crate::package::deb::archive::{Control, Member};
 use crate::package::deb::database::Md5;

@@ -9,9 +9,11 @@ use super::*;
 use crate::digest::Digest;
 use crate::event::nobody;
 use crate::package::compression::{Compression, tests::compress};
+use crate::package::deb::archive;
 use crate::package::deb::archive::tests::Deb as Builder;
 use crate::package::deb::database::State;
 use crate::package::tar::tests::{Builder as Tar, chain};
+use crate::unpack::tarball;
 
 /// A store in a folder of its own.
 struct World {
@@ -32,7 +34,7 @@ impl World {
         Self { merged_usr: true, ..Self::new() }
     }
 
-    fn unpack(&self, debs: Vec<Builder>) -> Result<Unpacked, Error> {
+    fn unpack(&self, debs: Vec<Builder>) -> Result<LaidOut, Error> {
         let debs: Vec<_> = debs.into_iter().map(Builder::bytes).collect();
         let archives: BTreeMap<_, _> =
             debs.into_iter().map(|bytes| (Digest::of(&bytes), bytes)).collect();
@@ -44,7 +46,7 @@ impl World {
         &self,
         locked: &[LockedPackage],
         open: &(dyn Fn(&LockedPackage) -> io::Result<R> + Sync),
-    ) -> Result<Unpacked, Error> {
+    ) -> Result<LaidOut, Error> {
         let archives: Vec<_> =
             locked.iter().map(|package| (package, || open(package).map(Cursor::new))).collect();
         let ground = Ground {
@@ -52,7 +54,7 @@ impl World {
             merged_usr: self.merged_usr,
             settings: &self.settings,
         };
-        lay_out(open_all(&archives, &self.store, &nobody)?, &ground)
+        lay_out(Opened::open(&archives, &self.store, &nobody)?, &ground)
     }
 
     fn refusal(&self, debs: Vec<Builder>) -> String {
@@ -108,7 +110,7 @@ fn packages_share_directories_and_bring_a_database() {
         .member("triggers", "interest-noawait /usr/share/man\ninterest ldconfig\n");
     let two = deb("two", "", |data| data.directory("./etc").symlink("./etc/two", "one"));
     let two = two.member("md5sums", "");
-    let Unpacked { tree, packages } = world.unpack(vec![two, one]).unwrap();
+    let LaidOut { tree, packages } = world.unpack(vec![two, one]).unwrap();
     assert_eq!(paths(&tree), ["/", "/etc", "/etc/one", "/etc/two", "/etc/uno"]);
     assert_eq!(tree.lookup(&at("etc/one")), tree.lookup(&at("etc/uno")));
     let names: Vec<_> = packages.iter().map(|package| package.name.as_str()).collect();
@@ -184,7 +186,7 @@ fn files_of_two_packages_go_to_the_one_that_replaces_the_other() {
         (["", "Replaces: x, one (= 1.0)\n"], "2"),
         (["", "Conflicts: zero\nReplaces: zero, one\n"], "2"),
     ] {
-        let Unpacked { tree, .. } = world.unpack(make(fields)).unwrap();
+        let LaidOut { tree, .. } = world.unpack(make(fields)).unwrap();
         assert_eq!(world.text(&tree, "f"), winner);
         let list = |name| world.text(&tree, &format!("var/lib/dpkg/info/{name}.list"));
         let (one, two) = if winner == "1" { ("/.\n/f\n", "/.\n") } else { ("/.\n", "/.\n/f\n") };
@@ -203,7 +205,7 @@ fn files_meet_where_their_paths_lead_on_a_merged_usr() {
     let two = |name: &'static str| {
         deb("two", "", move |data| data.directory("./usr").directory("./usr/bin").file(name, b""))
     };
-    let Unpacked { tree, packages } = world.unpack(vec![one(), two("./usr/bin/y")]).unwrap();
+    let LaidOut { tree, packages } = world.unpack(vec![one(), two("./usr/bin/y")]).unwrap();
     let expected = ["/", "/bin", "/lib", "/sbin", "/usr", "/usr/bin", "/usr/bin/x", "/usr/bin/y"];
     assert_eq!(paths(&tree), expected);
     assert_eq!(packages[0].paths[1..], [at("bin"), at("bin/x")]);

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeSet;
 
+use super::database;
 use super::order::Order;
-use super::{Error, database};
+use crate::configure::Error;
 use crate::tree::{Inode, Kind, Tree, TreePath};
-use crate::unpack::Package;
+use crate::unpack::deb::Package;
 
 /// Finds them. Whatever is not among them has its directories not among them either.
 pub(super) fn paths(
@@ -52,8 +53,8 @@ fn keep_ways(tree: &Tree, late: &mut BTreeSet<TreePath>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::configure::order::order;
-    use crate::configure::tests::package;
+    use crate::configure::deb::order::order;
+    use crate::configure::deb::tests::package;
     use crate::tree::{Content, Meta};
 
     fn path(text: &str) -> TreePath {

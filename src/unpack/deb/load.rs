@@ -12,14 +12,11 @@
 //!
 //! in the order of the archive, escaped and typed as in a listing of a tree.
 
-mod record;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 
 use md5::{Digest as _, Md5 as Hasher};
 
-use super::Error;
 use crate::digest::Digest;
 use crate::lock::LockedPackage;
 use crate::package::deb::archive::{self, Archive, Control};
@@ -28,6 +25,7 @@ use crate::package::deb::scripts::Conffile;
 use crate::package::tar;
 use crate::store::Store;
 use crate::tree::{Content, Device, Meta, TreePath};
+use crate::unpack::Error;
 
 /// The kind of the store's records of packages. Its number grows with each change of their form.
 const RECORD: &str = "deb-1";
@@ -72,7 +70,10 @@ pub(super) fn load<R: Read>(
     if let Some(deb) = from_store(locked, store)? {
         return Ok(deb);
     }
-    let broken = |source| Error::Package { package: locked.name.clone(), source };
+    let broken = |source: archive::Error| Error::Package {
+        package: locked.name.clone(),
+        source: source.into(),
+    };
     let reader = archive().map_err(|source| broken(archive::Error::Read(source)))?;
     let pack = store.new_pack()?;
     let deb =
@@ -109,7 +110,7 @@ fn check_identity(control: &Control, locked: &LockedPackage) -> Result<(), Error
         let found = control.stanza.require(field);
         let found = found.map_err(|source| Error::Package {
             package: locked.name.clone(),
-            source: source.into(),
+            source: archive::Error::from(source).into(),
         })?;
         if found != expected {
             return Err(Error::OtherPackage {

@@ -6,13 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use super::deb::Deb;
-use super::{Error, Package};
+use super::Package;
+use super::load::Deb;
 use crate::distro::Architecture;
 use crate::epoch::Epoch;
 use crate::package::deb::database::{self, State, Status};
 use crate::package::deb::version::Version;
 use crate::tree::{Content, Inode, Kind, Meta, Tree, TreePath};
+use crate::unpack::Error;
 
 /// Writes one file after the other below `/var/lib/dpkg`.
 struct Writer<'a> {

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::order::Order;
-use crate::unpack::Package;
+use crate::unpack::deb::Package;
 
 /// Triggers that are pending: by index of the package.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -73,8 +73,8 @@ impl Pending {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::configure::order::order;
-    use crate::configure::tests::package;
+    use crate::configure::deb::order::order;
+    use crate::configure::deb::tests::package;
     use crate::package::deb::scripts::Triggers;
     use crate::tree::TreePath;
 

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::date;
 use crate::digest::{self, Digest};
 use crate::epoch::Epoch;
+use crate::fetch::url::stays_below;
 
 /// A release file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,15 +159,6 @@ pub(super) fn parse(text: &str) -> Result<Release, Error> {
         by_hash: says_yes("acquire-by-hash"),
         files,
     })
-}
-
-/// Whether `path` stays below the folder it is relative to, and can be part of a URL as it is.
-pub(super) fn stays_below(path: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_graphic() && !b"%?#\\\"<>".contains(&byte);
-    !path.is_empty()
-        && path.bytes().all(plain)
-        && !path.contains("://")
-        && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
 /// The single paragraph, by field name in lower case; continuation lines keep their line ends.

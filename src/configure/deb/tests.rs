@@ -5,9 +5,14 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use super::*;
+use crate::configure::{check_architecture, configure_for, emulates, native};
+use crate::distro::Architecture;
+use crate::epoch::Epoch;
 use crate::package::deb::scripts::Triggers;
 use crate::package::deb::stanza::Stanza;
-use crate::tree::{Device, Inode, Meta};
+use crate::store::Store;
+use crate::tree::{Content, Device, Inode, Kind, Meta};
+use crate::unpack::{Installed, Unpacked};
 
 /// A package without files or scripts; `fields` are lines of its control file.
 pub(super) fn package(name: &str, fields: &str) -> Package {
@@ -70,7 +75,7 @@ fn unpacked(packages: Vec<Package>) -> Option<Unpacked> {
             put(&mut tree, &place, 0o755, bytes);
         }
     }
-    Some(Unpacked { tree, packages })
+    Some(Unpacked { tree, packages: Installed::Deb(packages) })
 }
 
 /// Configures packages; returns the tree and the events, or nothing where the host has no perl.
@@ -237,11 +242,12 @@ fn s17_a_failing_script_is_named_with_its_last_lines_escaped() {
 
 #[test]
 fn s19_another_architecture_without_an_emulator_is_refused_by_naming_the_scripts() {
-    let packages = [scripted("app", "", &[(ScriptKind::Postinst, SHOW)]), package("data", "")];
+    let packages = vec![scripted("app", "", &[(ScriptKind::Postinst, SHOW)]), package("data", "")];
+    let debs = Debs::new(packages).unwrap();
     let foreign =
         Architecture::ALL.into_iter().find(|a| a.kernel_name() != native() && !emulates(*a));
-    let error = check_architecture(&packages, foreign.unwrap()).unwrap_err();
+    let error = check_architecture(&debs.scripted(), foreign.unwrap()).unwrap_err();
     assert!(error.to_string().ends_with("these scripts have to run: app"), "{error}");
     let own = Architecture::ALL.into_iter().find(|a| a.kernel_name() == native()).unwrap();
-    assert!(check_architecture(&packages, own).is_ok());
+    assert!(check_architecture(&debs.scripted(), own).is_ok());
 }

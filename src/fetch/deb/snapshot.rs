@@ -8,16 +8,17 @@
 //! and verified just the same. Each mirror is judged anew.
 
 use super::clearsign;
-use super::object;
-use super::openpgp::{self, Fingerprint, Framing, Keyring, Signers};
 use super::release::{self, Release};
 use super::source::{Layout, Source};
-use super::transport::{self, Transport};
-use super::url::Url;
-use super::{Context, Error};
 use crate::digest::Digest;
 use crate::epoch::Epoch;
 use crate::event::Event;
+use crate::fetch::freshness::{self, Stale, State};
+use crate::fetch::object;
+use crate::fetch::openpgp::{self, Fingerprint, Framing, Keyring, Signers};
+use crate::fetch::transport::{self, Transport};
+use crate::fetch::url::Url;
+use crate::fetch::{Context, Error};
 
 /// A release file that may be believed.
 #[derive(Debug, Clone)]
@@ -83,36 +84,9 @@ pub enum Refusal {
         /// Which.
         name: String,
     },
-    /// Made in the future.
-    #[error("it was made at {date}, and the clock of this machine says {now}: is the clock right?")]
-    Future {
-        /// Its date.
-        date: Epoch,
-        /// The build's clock.
-        now: Epoch,
-    },
-    /// Past its `Valid-Until`.
-    #[error("it expired at {until} (the clock says {now})")]
-    Expired {
-        /// Its `Valid-Until`.
-        until: Epoch,
-        /// The build's clock.
-        now: Epoch,
-    },
-    /// Older than the user's limit.
-    #[error("it was made at {date}, longer ago than is allowed")]
-    TooOld {
-        /// Its date.
-        date: Epoch,
-    },
-    /// Older than what was seen before, or than the lock.
-    #[error("it was made at {date}, and one of {floor} is known: somebody serves an old state")]
-    Rollback {
-        /// Its date.
-        date: Epoch,
-        /// The newest date known.
-        floor: Epoch,
-    },
+    /// Its age speaks against it.
+    #[error(transparent)]
+    Stale(#[from] Stale),
     /// It does not vouch for an index.
     #[error("it vouches for no {0}")]
     NoIndex(String),
@@ -170,7 +144,7 @@ impl Snapshot {
         keyring: &Keyring,
         judge: &Judge<'_>,
     ) -> Result<Option<Result<Self, Refusal>>, Error> {
-        let record = judge.context.store.record(RECORD, &key(source, "")).map_err(Error::Store)?;
+        let record = judge.context.store.record(RECORD, &key(source)).map_err(Error::Store)?;
         let frame = record.as_deref().and_then(Frame::decode);
         Ok(frame.map(|frame| Self::believe(frame, source, keyring, judge)))
     }
@@ -181,19 +155,26 @@ impl Snapshot {
             return Ok(());
         }
         let store = context.store;
-        store.put_record(RECORD, &key(source, ""), &self.frame.encode()).map_err(Error::Store)?;
-        let date = self.release.date.seconds().to_string();
-        for signer in &self.signed_by {
-            let key = key(source, &signer.to_string());
-            store.put_record(FLOOR, &key, date.as_bytes()).map_err(Error::Store)?;
-        }
-        Ok(())
+        store.put_record(RECORD, &key(source), &self.frame.encode()).map_err(Error::Store)?;
+        freshness::remember(&self.state(source), context)
     }
 
     /// Stands for a repository without a release file: nobody signed it, nobody knows its date.
     pub(super) fn without_release(index: &[u8]) -> Self {
         let release = Release::unknown();
         Self { release, digest: Digest::of(index), signed_by: Vec::new(), frame: Frame::None }
+    }
+
+    /// What counts for its age.
+    fn state(&self, source: &Source) -> State {
+        State {
+            root: source.root.to_string(),
+            suite: source.suite(),
+            digest: self.digest,
+            date: self.release.date,
+            valid_until: self.release.valid_until,
+            signed_by: self.signed_by.iter().map(ToString::to_string).collect(),
+        }
     }
 
     fn believe(
@@ -290,10 +271,9 @@ fn plain(bytes: &[u8]) -> Result<String, Refusal> {
 }
 
 const RECORD: &str = "release";
-const FLOOR: &str = "floor";
 
-fn key(source: &Source, signer: &str) -> Digest {
-    Digest::of(format!("{}\n{}\n{signer}", source.root, source.suite()).as_bytes())
+fn key(source: &Source) -> Digest {
+    freshness::key(&source.root.to_string(), &source.suite(), "")
 }
 
 /// The rules of identity and freshness.
@@ -307,8 +287,7 @@ pub(super) struct Judge<'a> {
 impl Judge<'_> {
     fn check(&self, snapshot: &Snapshot, source: &Source) -> Result<(), Refusal> {
         self.is_what_was_asked(&snapshot.release, source)?;
-        self.is_fresh(snapshot, source)?;
-        self.is_not_older_than_known(snapshot, source)
+        Ok(freshness::check(&snapshot.state(source), self.context)?)
     }
 
     fn is_what_was_asked(&self, release: &Release, source: &Source) -> Result<(), Refusal> {
@@ -331,51 +310,6 @@ impl Judge<'_> {
             return Err(Refusal::NotListed { what: "architecture", name });
         }
         Ok(())
-    }
-
-    fn is_fresh(&self, snapshot: &Snapshot, source: &Source) -> Result<(), Refusal> {
-        let (date, now) = (snapshot.release.date, self.context.now);
-        if date.seconds() > now.seconds().saturating_add(openpgp::MAX_FUTURE_SECONDS) {
-            return Err(Refusal::Future { date, now });
-        }
-        let locked = self.locked(source);
-        if locked.is_some_and(|repository| repository.digest == snapshot.digest) {
-            return Ok(());
-        }
-        match snapshot.release.valid_until {
-            Some(until) if until < now => return Err(Refusal::Expired { until, now }),
-            _ => {}
-        }
-        let age = now.seconds().saturating_sub(date.seconds());
-        if self.context.max_age.is_some_and(|limit| age > limit.as_secs()) {
-            return Err(Refusal::TooOld { date });
-        }
-        match locked {
-            Some(repository) if date < repository.date => {
-                Err(Refusal::Rollback { date, floor: repository.date })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn is_not_older_than_known(&self, snapshot: &Snapshot, source: &Source) -> Result<(), Refusal> {
-        let date = snapshot.release.date;
-        let known = snapshot.signed_by.iter().filter_map(|signer| {
-            let key = key(source, &signer.to_string());
-            let record = self.context.store.record(FLOOR, &key).ok().flatten()?;
-            std::str::from_utf8(&record).ok()?.parse::<Epoch>().ok()
-        });
-        let pinned = self.locked(source).is_some_and(|locked| locked.digest == snapshot.digest);
-        match known.max() {
-            Some(floor) if date < floor && !pinned => Err(Refusal::Rollback { date, floor }),
-            _ => Ok(()),
-        }
-    }
-
-    fn locked(&self, source: &Source) -> Option<&crate::lock::LockedRepository> {
-        let (root, suite) = (source.root.to_string(), source.suite());
-        let lock = self.context.lock?;
-        lock.repositories.iter().find(|known| known.url == root && known.suite == suite)
     }
 
     fn warn_of_expiry(&self, source: &Source, expiry: Epoch) {

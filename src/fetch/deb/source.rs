@@ -6,12 +6,11 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::Error;
 use super::host;
-use super::openpgp::Fingerprint;
-use super::release::stays_below;
-use super::url::{Scheme, Url};
 use crate::distro::Mirror;
+use crate::fetch::Error;
+use crate::fetch::keys::Trust;
+use crate::fetch::url::{Scheme, Url, stays_below};
 use crate::recipe::Recipe;
 
 /// One repository to be read.
@@ -32,18 +31,6 @@ pub(super) enum Layout {
     Suite { suite: String, components: Vec<String> },
     /// `PATH/Packages`; the path is empty or ends with a slash.
     Flat { path: String },
-}
-
-/// Whose signatures count.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Trust {
-    /// The keys pinned in the distribution's data file, and the user's if the user also chose the
-    /// mirrors.
-    Distribution { pins: BTreeSet<Fingerprint>, and_the_users: bool },
-    /// Any key in the user's files.
-    Users,
-    /// The keys in this file alone.
-    File(PathBuf),
 }
 
 impl Source {

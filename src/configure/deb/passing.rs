@@ -7,11 +7,11 @@
 //! What stays is what every installer makes besides packages: device nodes and a first `fstab`.
 //! Pure functions on trees.
 
-use super::Error;
+use crate::configure::Error;
 use crate::epoch::Epoch;
 use crate::package::deb::scripts::ScriptKind;
 use crate::tree::{BadPath, Content, Device, Inode, Kind, Meta, Tree, TreePath};
-use crate::unpack::Package;
+use crate::unpack::deb::Package;
 
 /// Asked by `invoke-rc.d` whether a service may be started; 101 means no.
 const POLICY: (&str, &str) = ("usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n");
@@ -217,7 +217,7 @@ mod tests {
     fn what_is_put_in_is_taken_out_without_a_trace() {
         let mut before = sample();
         complete(&mut before, Epoch::default()).unwrap();
-        let mut package = crate::configure::tests::package("libc6", "");
+        let mut package = crate::configure::deb::tests::package("libc6", "");
         package.scripts.insert(ScriptKind::Preinst, (*b"#!/bin/sh\n").into());
         let mut tree = sample();
         put_in(&mut tree, std::slice::from_ref(&package), Epoch::default()).unwrap();

@@ -7,16 +7,17 @@
 
 use std::io::Read;
 
-use super::object::{self, Wanted};
-use super::openpgp::Keyring;
 use super::release::Entry;
 use super::snapshot::{Judge, Refusal, Snapshot};
 use super::source::{Layout, Source};
-use super::transport::Transport;
-use super::url::Url;
-use super::{Attempts, Error, Repository};
 use crate::digest::Digest;
 use crate::event::Event;
+use crate::fetch::freshness::Stale;
+use crate::fetch::object::{self, Wanted};
+use crate::fetch::openpgp::Keyring;
+use crate::fetch::transport::Transport;
+use crate::fetch::url::Url;
+use crate::fetch::{Attempts, Error, Repository};
 use crate::lock::LockedRepository;
 
 /// Reads one repository.
@@ -57,8 +58,8 @@ impl Reader<'_> {
                     return Err(Error::Keep { what: url.to_string(), source });
                 }
                 Err(refusal) => {
-                    rolled_back |= matches!(refusal, Refusal::Rollback { .. });
-                    attempts.push((mirror.clone(), refusal));
+                    rolled_back |= matches!(refusal, Refusal::Stale(Stale::Rollback { .. }));
+                    attempts.push((mirror.clone(), refusal.into()));
                 }
             }
         }
@@ -81,12 +82,12 @@ impl Reader<'_> {
         match Snapshot::cached(self.source, self.keyring, self.judge)? {
             None => Err(Error::NotCached { what: format!("the index of {}", name()) }),
             Some(Err(refusal)) => {
-                Err(Error::CachedIndex { source_name: name(), source: Box::new(refusal) })
+                Err(Error::CachedIndex { source_name: name(), source: refusal.into() })
             }
             Some(Ok(snapshot)) => match self.texts(&snapshot, &[]) {
                 Ok(texts) => Ok(self.finished(&snapshot, texts)),
                 Err(refusal) => {
-                    Err(Error::CachedIndex { source_name: name(), source: Box::new(refusal) })
+                    Err(Error::CachedIndex { source_name: name(), source: refusal.into() })
                 }
             },
         }

@@ -4,18 +4,13 @@
 //! on: package, script, how it ended, its last lines. Every line goes to the listener as it comes.
 //! The environment is that of dpkg(1) under a non-interactive installer, and nothing else.
 
-use super::Error;
+use crate::configure::Error;
+use crate::configure::lines::Script;
 use crate::epoch::Epoch;
-use crate::event::{Event, Listener};
+use crate::event::Listener;
 use crate::package::deb::scripts::ScriptKind;
 use crate::sandbox::{Command, Sandbox};
-use crate::tree::escape;
-use crate::unpack::Package;
-
-/// How many lines of a failed script an error quotes.
-const QUOTED: usize = 20;
-/// A line longer than this is shown in pieces.
-const LONGEST_LINE: usize = 4096;
+use crate::unpack::deb::Package;
 
 /// What all scripts of a build have in common.
 pub(super) struct Setting<'a> {
@@ -47,21 +42,8 @@ impl Setting<'_> {
         all.extend(arguments.iter().map(|argument| argument.as_bytes()));
         let environment = environment.iter().map(|variable| variable.as_bytes()).collect();
         let command = Command { arguments: all, environment };
-        let mut lines = Lines { setting: self, package, kind, open: Vec::new(), last: Vec::new() };
-        let result = sandbox.run(&command, &mut |bytes| lines.take(bytes));
-        lines.end();
-        let failed = |output: &[String]| (package.name.clone(), kind.name(), output.join("\n  "));
-        match result {
-            Ok(status) if status.is_success() => Ok(()),
-            Ok(status) => {
-                let (package, script, output) = failed(&lines.last);
-                Err(Error::ScriptFailed { package, script, status, output })
-            }
-            Err(source) => {
-                let (package, script, output) = failed(&lines.last);
-                Err(Error::ScriptNotRun { package, script, output, source })
-            }
-        }
+        let script = Script { package: &package.name, name: kind.name() };
+        script.run(sandbox, &command, self.listener)
     }
 
     fn environment(&self, package: &Package, kind: ScriptKind) -> Vec<String> {
@@ -86,43 +68,5 @@ impl Setting<'_> {
         environment.push(format!("DPKG_MAINTSCRIPT_ARCH={}", package.architecture));
         environment.push(format!("DPKG_MAINTSCRIPT_NAME={}", kind.name()));
         environment
-    }
-}
-
-/// Cuts what a script prints into lines.
-struct Lines<'a> {
-    setting: &'a Setting<'a>,
-    package: &'a Package,
-    kind: ScriptKind,
-    /// The line that has not ended yet.
-    open: Vec<u8>,
-    /// The last lines, escaped.
-    last: Vec<String>,
-}
-
-impl Lines<'_> {
-    fn take(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            if byte == b'\n' || self.open.len() >= LONGEST_LINE {
-                self.end();
-            }
-            if byte != b'\n' {
-                self.open.push(byte);
-            }
-        }
-    }
-
-    /// Ends a line, if one is open.
-    fn end(&mut self) {
-        let line = escape(&std::mem::take(&mut self.open));
-        if line.is_empty() {
-            return;
-        }
-        let (package, script) = (self.package.name.to_string(), self.kind.name().to_owned());
-        (self.setting.listener)(Event::ScriptOutput { package, script, line: line.clone() });
-        if self.last.len() == QUOTED {
-            self.last.remove(0);
-        }
-        self.last.push(line);
     }
 }

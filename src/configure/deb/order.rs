@@ -9,10 +9,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::Error;
+use crate::configure::Error;
 use crate::package::deb::relation;
 use crate::package::deb::scripts::ScriptKind;
-use crate::unpack::Package;
+use crate::unpack::deb::Package;
 
 /// The order, as indexes into the packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,7 +190,7 @@ impl Queue<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::configure::tests::package;
+    use crate::configure::deb::tests::package;
 
     fn names(packages: &[Package]) -> Vec<&str> {
         let order = order(packages).unwrap();

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use super::url::Url;
+use crate::fetch::url::Url;
 
 /// One place that the host's apt uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
