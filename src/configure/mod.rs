@@ -9,6 +9,7 @@
 
 mod deb;
 mod disk;
+mod foreign;
 mod lay_out;
 mod lines;
 mod read_back;
@@ -20,10 +21,11 @@ use crate::event::{Event, Listener};
 use crate::package::PackageName;
 use crate::package::deb::relation;
 use crate::recipe::Recipe;
-use crate::sandbox;
+use crate::sandbox::{self, Emulator};
 use crate::store::{self, PackWriter, Store};
 use crate::tree::{self, BadPath, Content, Kind, ListingError, Tree, TreePath};
 use crate::unpack::{Installed, Unpacked};
+use foreign::Runner;
 
 /// Changes whenever the same input would be configured differently: then old results do not count.
 const VERSION: u32 = 1;
@@ -60,15 +62,12 @@ pub enum Error {
         /// Why.
         source: sandbox::Error,
     },
-    /// The scripts are for another architecture, and the host has no emulator.
-    #[error(
-        "this host cannot run programs for {architecture}: install an emulator that the kernel \
-         knows with the flag F (Debian: qemu-user-binfmt); these scripts have to run: {scripts}"
-    )]
+    /// The scripts are for another architecture, and nobody can run them.
+    #[error("{why}; the scripts of these packages have to run: {scripts}")]
     Foreign {
-        /// The architecture.
-        architecture: Architecture,
-        /// The scripts, separated by commas.
+        /// Why nobody can.
+        why: String,
+        /// The packages, separated by commas.
         scripts: String,
     },
     /// A package's dependencies cannot be read.
@@ -132,6 +131,8 @@ struct Bench<'a> {
     store: &'a Store,
     /// Where changed contents go.
     pack: &'a PackWriter,
+    /// What runs programs of another processor.
+    emulator: Option<&'a Emulator>,
     epoch: Epoch,
     listener: Listener<'a>,
 }
@@ -167,9 +168,13 @@ fn configure_for(
         listener(Event::note("the scripts of these packages ran before; their result is used"));
         return Ok(tree);
     }
-    check_architecture(&configuration.scripted(), architecture)?;
+    let runner = foreign::runner(architecture)?;
+    if let Runner::Nobody(why) = runner {
+        return Err(Error::Foreign { why, scripts: configuration.scripted().join(", ") });
+    }
     let pack = store.new_pack()?;
-    let bench = Bench { store, pack: &pack, epoch, listener };
+    let emulator = runner.emulator();
+    let bench = Bench { store, pack: &pack, emulator, epoch, listener };
     let mut tree = configuration.run(tree, &bench)?;
     keep_inline(&mut tree, &pack)?;
     pack.finish(&key)?;
@@ -212,27 +217,4 @@ fn keep_inline(tree: &mut Tree, pack: &PackWriter) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// Refuses, before anything is laid out, what this host cannot run.
-fn check_architecture(scripted: &[&str], architecture: Architecture) -> Result<(), Error> {
-    if architecture.kernel_name() == native() || emulates(architecture) {
-        return Ok(());
-    }
-    Err(Error::Foreign { architecture, scripts: scripted.join(", ") })
-}
-
-/// The kernel's name of the architecture that this program was built for.
-const fn native() -> &'static str {
-    if cfg!(target_arch = "powerpc64") { "ppc64le" } else { std::env::consts::ARCH }
-}
-
-/// Whether the kernel runs an architecture's programs by an emulator that it holds open: only with
-/// the flag `F` does that work where the emulator's file cannot be seen; see the kernel's
-/// `admin-guide/binfmt-misc`.
-fn emulates(architecture: Architecture) -> bool {
-    let path = format!("/proc/sys/fs/binfmt_misc/qemu-{}", architecture.kernel_name());
-    let Ok(text) = fs_err::read_to_string(path) else { return false };
-    let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
-    text.starts_with("enabled") && flags.is_some_and(|flags| flags.contains('F'))
 }

@@ -68,6 +68,7 @@ fn choose(step: Step, errno: Errno, settings: Settings) -> Option<&'static str> 
             Some("another filter with a listener is in force; run outside of that sandbox")
         }
         (Step::Filter, _) => Some("the kernel needs CONFIG_SECCOMP_FILTER, and Linux 5.11"),
+        (Step::Emulator, _) => Some("the kernel needs CONFIG_BINFMT_MISC, and Linux 6.7"),
         (Step::ProcPlace | Step::DevPlace, _) => {
             Some("it must be a directory of the tree itself and no link")
         }

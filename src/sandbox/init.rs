@@ -15,6 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, Signal, WaitOptions};
 
+use super::emulator::Emulator;
 use super::kernel::{self, Fork};
 use super::mounts::{self, Root};
 use super::request::{self, Answer, Kind, Parsed};
@@ -42,6 +43,8 @@ pub(super) struct Plan {
     pub(super) processes: CString,
     /// Limits for each program.
     pub(super) resources: Vec<(Resource, u64)>,
+    /// What runs programs of another processor.
+    pub(super) emulator: Option<Emulator>,
     /// The filter of system calls.
     pub(super) filter: Vec<libc::sock_filter>,
 }
@@ -105,7 +108,7 @@ fn write_file(path: &CStr, text: &CStr) -> rustix::io::Result<()> {
 fn first_process(plan: &Plan, socket: BorrowedFd<'_>) -> Result<Infallible, Failure> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).at(Step::Init)?;
     rustix::process::setsid().at(Step::Init)?;
-    let root = mounts::make_root(&plan.size, &plan.inodes)?;
+    let root = mounts::make_root(&plan.size, &plan.inodes, plan.emulator.as_ref())?;
     let ready = Answer::new(Kind::Ready, 0);
     request::send_answer(socket, ready, Some(root.bare.as_fd())).at(Step::Control)?;
     if request::receive(socket, &mut [0]).at(Step::Control)?.0 == 0 {

@@ -18,6 +18,7 @@ mod acl;
 mod advice;
 mod bound;
 mod calls;
+mod emulator;
 mod file;
 mod filter;
 mod init;
@@ -45,6 +46,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, Resource, WaitOptions};
 
 pub use bound::die_with_us;
+pub use emulator::{Emulator, Machine};
 pub use record::{Marks, Node, Record};
 pub use run::{Command, Status};
 pub use step::Step;
@@ -219,12 +221,12 @@ struct Inside {
 }
 
 impl Prepared {
-    /// Makes the namespaces and the file system.
+    /// Makes the namespaces and the file system. Programs of another processor run by `emulator`.
     ///
     /// # Errors
     /// [`Error::Forbidden`], [`Error::Control`], [`Error::Gone`].
-    pub fn new(limits: Limits) -> Result<Self, Error> {
-        let plan = plan(&limits);
+    pub fn new(limits: Limits, emulator: Option<&Emulator>) -> Result<Self, Error> {
+        let plan = plan(&limits, emulator);
         let (ours, theirs) = rustix::net::socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -374,7 +376,7 @@ impl Drop for Inside {
     }
 }
 
-fn plan(limits: &Limits) -> Plan {
+fn plan(limits: &Limits, emulator: Option<&Emulator>) -> Plan {
     let text = |text: String| CString::new(text).expect("numbers have no NUL");
     Plan {
         user: text(format!("0 {} 1", rustix::process::geteuid().as_raw())),
@@ -383,6 +385,7 @@ fn plan(limits: &Limits) -> Plan {
         inodes: text(limits.files.to_string()),
         processes: text(limits.processes.to_string()),
         resources: limits.resources(),
+        emulator: emulator.cloned(),
         filter: filter::program(),
     }
 }

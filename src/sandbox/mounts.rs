@@ -15,6 +15,7 @@ use rustix::mount::{
     mount_change, move_mount, open_tree, unmount,
 };
 
+use super::emulator::{self, Emulator};
 use super::step::{At, Failure, Step};
 
 /// Device nodes that are shown. None gives access to a thing of the host.
@@ -39,10 +40,16 @@ pub(super) struct Root {
     pub(super) mount: OwnedFd,
     /// The same file system without what is mounted in it: for writing the tree and reading it.
     pub(super) bare: OwnedFd,
+    /// The formats of programs that this namespace's kernel knows besides its own.
+    formats: Option<OwnedFd>,
 }
 
 /// Detaches us from the host's mounts and makes an empty file system for the tree.
-pub(super) fn make_root(size: &CStr, inodes: &CStr) -> Result<Root, Failure> {
+pub(super) fn make_root(
+    size: &CStr,
+    inodes: &CStr,
+    emulator: Option<&Emulator>,
+) -> Result<Root, Failure> {
     let everything = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change(c"/", everything).at(Step::Propagation)?;
     let options = [(c"size", size), (c"nr_inodes", inodes), (c"mode", c"0755")];
@@ -56,7 +63,8 @@ pub(super) fn make_root(size: &CStr, inodes: &CStr) -> Result<Root, Failure> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     move_mount(&mount, c"", CWD, place, flags).at(Step::Memory)?;
     let bare = copy_of_mount(mount.as_fd()).at(Step::Memory)?;
-    Ok(Root { mount, bare })
+    let formats = emulator.map(emulator::register).transpose().at(Step::Emulator)?;
+    Ok(Root { mount, bare, formats })
 }
 
 /// Mounts `/proc` and `/dev`, makes the tree the root and lets go of the host's.
@@ -67,6 +75,13 @@ pub(super) fn enter(root: &Root, processes: &CStr) -> Result<(), Failure> {
     let devices = open_devices()?;
     mount_dev(dev.as_fd(), here, &devices)?;
     mount_proc(proc.as_fd(), here, devices[0].as_fd(), processes)?;
+    if let Some(formats) = &root.formats {
+        // Where it usually is. What is registered there lives as long as it is mounted.
+        let proc = directory_below(here, c"proc").at(Step::Emulator)?;
+        let flags = path_only() | OFlags::DIRECTORY;
+        let place = openat2(&proc, c"sys/fs/binfmt_misc", flags, Mode::empty(), below());
+        attach(formats.as_fd(), place.at(Step::Emulator)?.as_fd()).at(Step::Emulator)?;
+    }
     rustix::process::fchdir(here).at(Step::Pivot)?;
     rustix::process::pivot_root(c".", c".").at(Step::Pivot)?;
     unmount(c".", UnmountFlags::DETACH).at(Step::Pivot)?;
@@ -142,7 +157,7 @@ fn mount_dev(
 }
 
 /// Makes a file system that is mounted nowhere yet.
-fn file_system(
+pub(super) fn file_system(
     kind: &CStr,
     options: &[(&CStr, &CStr)],
     attributes: MountAttrFlags,

@@ -20,6 +20,8 @@ pub enum Step {
     Propagation,
     /// Mounting a file system of memory for the tree.
     Memory,
+    /// Registering an emulator.
+    Emulator,
     /// Opening `/proc` of the tree.
     ProcPlace,
     /// Opening `/dev` of the tree.
@@ -45,13 +47,14 @@ pub enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Descriptors,
         Self::Namespaces,
         Self::Mapping,
         Self::Init,
         Self::Propagation,
         Self::Memory,
+        Self::Emulator,
         Self::ProcPlace,
         Self::DevPlace,
         Self::Devices,
@@ -79,6 +82,7 @@ impl Step {
             Self::Init => "start the first process of a namespace",
             Self::Propagation => "make mounts private",
             Self::Memory => "mount a file system of memory",
+            Self::Emulator => "register an emulator for the sandbox alone",
             Self::ProcPlace => "find the directory /proc in the tree",
             Self::DevPlace => "find the directory /dev in the tree",
             Self::Devices => "open the devices null, zero, full, random and urandom",

@@ -21,7 +21,7 @@ const INSIDE: &str = "sandbox::tests::inside";
 
 /// Lays out a tree with this binary as `/probe`, and what it needs.
 fn prepared(limits: Limits) -> Prepared {
-    let prepared = Prepared::new(limits).unwrap();
+    let prepared = Prepared::new(limits, None).unwrap();
     let root = prepared.directory();
     for directory in ["proc", "dev", "tmp", "etc"] {
         fs_err::create_dir(root.join(directory)).unwrap();

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use super::*;
-use crate::configure::{check_architecture, configure_for, emulates, native};
+use crate::configure::configure_for;
+use crate::configure::foreign::{self, Runner};
 use crate::distro::Architecture;
 use crate::epoch::Epoch;
 use crate::package::deb::scripts::Triggers;
@@ -85,7 +86,8 @@ fn run(store: &Store, packages: Vec<Package>) -> Option<(Result<Tree, Error>, Ve
         eprintln!("skipped: this host has no perl where Debian has it");
         return None;
     };
-    let architecture = Architecture::ALL.into_iter().find(|a| a.kernel_name() == native()).unwrap();
+    let architecture =
+        Architecture::ALL.into_iter().find(|a| a.kernel_name() == foreign::native()).unwrap();
     let events = Mutex::new(Vec::new());
     let listener = |event| events.lock().unwrap().push(event);
     let epoch = Epoch::new(1_000_000_000).unwrap();
@@ -218,7 +220,8 @@ fn s16_a_link_that_a_script_plants_under_later_files_leads_nowhere_outside() {
     let Some(mut unpacked) = unpacked(vec![first, second]) else { return };
     put(&mut unpacked.tree, "usr/late/file", 0o644, b"text");
     let epoch = Epoch::default();
-    let architecture = Architecture::ALL.into_iter().find(|a| a.kernel_name() == native()).unwrap();
+    let architecture =
+        Architecture::ALL.into_iter().find(|a| a.kernel_name() == foreign::native()).unwrap();
     let result = configure_for(architecture, unpacked, epoch, &store, &crate::event::nobody);
     assert!(matches!(result, Err(Error::Disk { .. })), "{result:?}");
     assert_eq!(fs_err::read_dir(outside.path()).unwrap().count(), 0);
@@ -240,14 +243,48 @@ fn s17_a_failing_script_is_named_with_its_last_lines_escaped() {
     assert!(printed(&events).iter().all(|line| !line.contains('\u{1b}')));
 }
 
+/// A program for ARM of 64 bits: prints `on ARM` and ends with success. A64 instructions after one
+/// segment that holds the whole file (elf(5)).
+fn arm_program() -> Vec<u8> {
+    const BASE: u64 = 0x1_0000;
+    let code: [u32; 8] = [
+        0xd280_0020, // mov x0, #1
+        0x1000_00e1, // adr x1, message
+        0xd280_00e2, // mov x2, #7
+        0xd280_0808, // mov x8, #64 (write)
+        0xd400_0001, // svc #0
+        0xd280_0000, // mov x0, #0
+        0xd280_0ba8, // mov x8, #93 (exit)
+        0xd400_0001, // svc #0
+    ];
+    let mut bytes = vec![0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    bytes.extend([2, 0, 183, 0, 1, 0, 0, 0]);
+    for word in [BASE + 120, 64, 0] {
+        bytes.extend(word.to_le_bytes());
+    }
+    bytes.extend([0, 0, 0, 0, 64, 0, 56, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+    bytes.extend([1, 0, 0, 0, 5, 0, 0, 0]);
+    for word in [0, BASE, BASE, 160, 160, 0x1000] {
+        bytes.extend(word.to_le_bytes());
+    }
+    code.iter().for_each(|instruction| bytes.extend(instruction.to_le_bytes()));
+    bytes.extend(b"on ARM\n\0");
+    bytes
+}
+
 #[test]
-fn s19_another_architecture_without_an_emulator_is_refused_by_naming_the_scripts() {
-    let packages = vec![scripted("app", "", &[(ScriptKind::Postinst, SHOW)]), package("data", "")];
-    let debs = Debs::new(packages).unwrap();
-    let foreign =
-        Architecture::ALL.into_iter().find(|a| a.kernel_name() != native() && !emulates(*a));
-    let error = check_architecture(&debs.scripted(), foreign.unwrap()).unwrap_err();
-    assert!(error.to_string().ends_with("these scripts have to run: app"), "{error}");
-    let own = Architecture::ALL.into_iter().find(|a| a.kernel_name() == native()).unwrap();
-    assert!(check_architecture(&debs.scripted(), own).is_ok());
+fn s19_scripts_of_another_processor_run_by_an_emulator_in_the_same_sandbox() {
+    match foreign::runner(Architecture::Aarch64).unwrap() {
+        Runner::Nobody(why) => return crate::testing::skip(&why),
+        Runner::Kernel | Runner::Emulator(_) => {}
+    }
+    let (_folder, store) = store();
+    let mut app = package("app", "");
+    app.scripts.insert(ScriptKind::Postinst, arm_program().into());
+    let Some(unpacked) = unpacked(vec![app]) else { return };
+    let events = Mutex::new(Vec::new());
+    let listener = |event| events.lock().unwrap().push(event);
+    let arm = Architecture::Aarch64;
+    configure_for(arm, unpacked, Epoch::default(), &store, &listener).unwrap();
+    assert_eq!(printed(&events.into_inner().unwrap()), ["app postinst on ARM"]);
 }
