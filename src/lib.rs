@@ -12,6 +12,7 @@ pub mod event;
 pub mod fetch;
 pub mod image;
 pub mod inspect;
+mod installed;
 pub mod lock;
 pub mod output;
 pub mod package;
@@ -29,6 +30,7 @@ mod workshop;
 pub use output::{check_guest, write_image, write_initrd, write_rootfs};
 pub use workshop::{Error, Guest, Workshop};
 
+use configure::Configured;
 use event::Stage;
 use lock::Lock;
 use recipe::Recipe;
@@ -53,6 +55,11 @@ pub fn resolve(recipe: &Recipe, workshop: &Workshop<'_>) -> Result<Lock, Error> 
 /// [`Error::Packages`], [`Error::Unpack`], [`Error::Lock`], [`Error::Configure`].
 pub fn install(recipe: &Recipe, lock: &Lock, workshop: &Workshop<'_>) -> Result<Guest, Error> {
     let epoch = recipe.epoch.unwrap_or(lock.epoch);
+    let (store, key) = (workshop.store, installed::key(lock, recipe, epoch));
+    let known = installed::find(lock, &key, store, workshop.listener);
+    if let Some(tree) = known.map_err(Error::Configure)? {
+        return Ok(Guest { tree, epoch });
+    }
     let packages = workshop.stage(Stage::Fetch, || {
         fetch::packages(lock, recipe, &workshop.fetching()).map_err(Error::Packages)
     })?;
@@ -63,10 +70,12 @@ pub fn install(recipe: &Recipe, lock: &Lock, workshop: &Workshop<'_>) -> Result<
             .map_err(|error| Error::Lock(Box::new(error)))?;
         unpack::unpack(opened, recipe, epoch).map_err(Error::Unpack)
     })?;
-    let tree = workshop.stage(Stage::Configure, || {
-        configure::configure(unpacked, recipe, epoch, workshop.store, workshop.listener)
+    let configured = workshop.stage(Stage::Configure, || {
+        configure::configure(unpacked, recipe, epoch, store, workshop.listener)
+            .and_then(|configured| installed::remember(store, &key, configured))
             .map_err(Error::Configure)
-    })?;
+    });
+    let Configured { tree, .. } = configured?;
     Ok(Guest { tree, epoch })
 }
 

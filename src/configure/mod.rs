@@ -137,6 +137,15 @@ struct Bench<'a> {
     listener: Listener<'a>,
 }
 
+/// A configured tree, and where the cache has it.
+#[derive(Debug, Clone)]
+pub struct Configured {
+    /// The files. Their contents are in the store.
+    pub tree: Tree,
+    /// The digest of all that went in.
+    pub key: Digest,
+}
+
 /// Configures all packages, or finds that this was done before. `epoch` is the latest moment that a
 /// file may show; of the recipe only the architecture counts.
 ///
@@ -148,7 +157,7 @@ pub fn configure(
     epoch: Epoch,
     store: &Store,
     listener: Listener<'_>,
-) -> Result<Tree, Error> {
+) -> Result<Configured, Error> {
     configure_for(recipe.architecture, unpacked, epoch, store, listener)
 }
 
@@ -158,15 +167,14 @@ fn configure_for(
     epoch: Epoch,
     store: &Store,
     listener: Listener<'_>,
-) -> Result<Tree, Error> {
+) -> Result<Configured, Error> {
     let Unpacked { tree, packages } = unpacked;
     let configuration: Box<dyn Configuration> = match packages {
         Installed::Deb(packages) => Box::new(deb::Debs::new(packages)?),
     };
     let key = key(&tree, configuration.as_ref(), epoch);
-    if let Some(tree) = find(store, &key)? {
-        listener(Event::note("the scripts of these packages ran before; their result is used"));
-        return Ok(tree);
+    if let Some(found) = find(store, &key, listener)? {
+        return Ok(found);
     }
     let runner = foreign::runner(architecture)?;
     if let Runner::Nobody(why) = runner {
@@ -180,7 +188,7 @@ fn configure_for(
     pack.finish(&key)?;
     store.load_pack(&key)?;
     store.put_record(RECORD, &key, tree.to_listing().as_bytes())?;
-    Ok(tree)
+    Ok(Configured { tree, key })
 }
 
 /// The digest of all that decides the result: every file with its content's digest, the scripts
@@ -196,13 +204,23 @@ fn key(tree: &Tree, configuration: &dyn Configuration, epoch: Epoch) -> Digest {
 }
 
 /// Finds an earlier result. One that cannot be read whole does not count.
-fn find(store: &Store, key: &Digest) -> Result<Option<Tree>, Error> {
+///
+/// Files that no script has changed are in the packs of the packages, which the caller has loaded.
+///
+/// # Errors
+/// [`Error::Store`], [`Error::Listing`].
+pub fn find(
+    store: &Store,
+    key: &Digest,
+    listener: Listener<'_>,
+) -> Result<Option<Configured>, Error> {
     let Some(listing) = store.record(RECORD, key)? else { return Ok(None) };
     if !store.load_pack(key)? {
         return Ok(None);
     }
-    let text = String::from_utf8_lossy(&listing);
-    Ok(Some(Tree::from_listing(&text)?))
+    let tree = Tree::from_listing(&String::from_utf8_lossy(&listing))?;
+    listener(Event::note("the scripts of these packages ran before; their result is used"));
+    Ok(Some(Configured { tree, key: *key }))
 }
 
 /// Moves contents that the tree itself holds into the pack: a listing names digests only.

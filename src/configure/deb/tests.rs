@@ -92,7 +92,7 @@ fn run(store: &Store, packages: Vec<Package>) -> Option<(Result<Tree, Error>, Ve
     let listener = |event| events.lock().unwrap().push(event);
     let epoch = Epoch::new(1_000_000_000).unwrap();
     let result = configure_for(architecture, unpacked, epoch, store, &listener);
-    Some((result, events.into_inner().unwrap()))
+    Some((result.map(|configured| configured.tree), events.into_inner().unwrap()))
 }
 
 fn store() -> (tempfile::TempDir, Store) {
