@@ -28,7 +28,7 @@ fn main() -> std::io::Result<()> {
     let mut hasher = DefaultHasher::new();
     for file in files {
         hasher.write(file.as_os_str().as_encoded_bytes());
-        hasher.write(&std::fs::read(file)?);
+        hasher.write(&fs_err::read(file)?);
     }
     println!("cargo::rustc-env=OSBUILDER_INSTALLING_CODE={:016x}", hasher.finish());
     Ok(())
@@ -36,7 +36,7 @@ fn main() -> std::io::Result<()> {
 
 fn collect(path: &Path, files: &mut BTreeSet<PathBuf>) -> std::io::Result<()> {
     if path.is_dir() {
-        for entry in std::fs::read_dir(path)? {
+        for entry in fs_err::read_dir(path)? {
             collect(&entry?.path(), files)?;
         }
     } else {

@@ -5,6 +5,7 @@
 
 pub mod boot;
 pub mod configure;
+mod crew;
 pub mod digest;
 pub mod distro;
 pub mod epoch;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use fs_err::File;
 use fs_err::os::unix::fs::FileExt as _;
 
+use crate::crew;
 use crate::digest::Digest;
 use crate::epoch::Epoch;
 use crate::event::{Event, Stage};
@@ -141,14 +142,12 @@ pub fn write_image(
         let written = image::write(&plan, source.contents, output.file(), threads);
         Ok((plan, written.map_err(failed)?))
     })?;
-    workshop.stage(Stage::Check, || {
-        let unlike = |source| Error::Check { path: path.to_owned(), source };
-        image::check(&plan, &written, output.file(), threads).map_err(unlike)
-    })?;
+    let check = || image::check(&plan, &written, output.file(), threads);
+    let examined = examine(&output, check, path, workshop)?;
     let measurement = (options.verity.as_ref().zip(written.verity))
         .map(|(verity, parameters)| begin_measurement(parameters, &verity.variant, path, workshop))
         .transpose()?;
-    let written = finish(output, &source, path, workshop)?;
+    let written = finish(output, examined, &source, path, workshop)?;
     let commit = |(measurement, output): (_, Output)| {
         output.commit().map(|()| measurement).map_err(Error::Store)
     };
@@ -194,17 +193,17 @@ pub fn write_initrd(
         let text = format!("an initrd cannot hold the extended attributes of {path}");
         (workshop.listener)(Event::warning(text));
     }
-    workshop.stage(Stage::Check, || {
-        let unlike = |source| Error::Check { path: path.to_owned(), source };
+    let expected = clamped(tree, source.epoch);
+    let check = || {
         let from_start = FromStart { file: output.file(), offset: 0 };
-        let found = initrd::read(from_start, &mut initrd::digest_only).map_err(unlike)?;
-        if found == clamped(tree, source.epoch) {
+        if initrd::read(from_start, &mut initrd::digest_only)? == expected {
             return Ok(());
         }
         let difference = "the files of the archive are not those of the tree".to_owned();
-        Err(unlike(image::Error::Differs { difference }))
-    })?;
-    finish(output, &source, path, workshop)
+        Err(image::Error::Differs { difference })
+    };
+    let examined = examine(&output, check, path, workshop)?;
+    finish(output, examined, &source, path, workshop)
 }
 
 /// The tree as an initrd can hold it: no time later than the epoch, no extended attributes.
@@ -218,19 +217,43 @@ fn clamped(mut tree: Tree, epoch: Epoch) -> Tree {
     tree
 }
 
+/// The digest and the size in bytes of a file that was written well.
+type Examined = (Digest, u64);
+
+/// Reads an output back, hashes it and brings it to the disk, all at the same time: one waits for
+/// the processor, another for the disk.
+fn examine(
+    output: &Output,
+    check: impl Fn() -> Result<(), image::Error> + Sync,
+    path: &Path,
+    workshop: &Workshop<'_>,
+) -> Result<Examined, Error> {
+    let path = || path.to_owned();
+    let check = || check().map_err(|source| Error::Check { path: path(), source }).map(|()| None);
+    let hash = || {
+        let whole = FromStart { file: output.file(), offset: 0 };
+        let unread = |source| Error::Image { path: path(), source: image::Error::Read { source } };
+        Digest::of_reader(whole).map_err(unread).map(Some)
+    };
+    let sync = || output.sync().map_err(Error::Store).map(|()| None);
+    let tasks: [&(dyn Fn() -> Result<Option<Examined>, Error> + Sync); 3] = [&check, &hash, &sync];
+    workshop.stage(Stage::Check, || {
+        let results = crew::try_map(tasks.len(), &tasks, |task| task())?;
+        Ok(results.into_iter().flatten().next().expect("one of the tasks hashes"))
+    })
+}
+
 fn finish(
     output: Output,
+    (digest, size): Examined,
     source: &Source<'_>,
     path: &Path,
     workshop: &Workshop<'_>,
 ) -> Result<Written, Error> {
-    let failed = |error| Error::Image {
+    give_to_owner(&output, workshop).map_err(|error| Error::Image {
         path: path.to_owned(),
-        source: image::Error::Read { source: error },
-    };
-    let file = output.file();
-    give_to_owner(&output, workshop).map_err(failed)?;
-    let (digest, size) = Digest::of_reader(FromStart { file, offset: 0 }).map_err(failed)?;
+        source: image::Error::Write { source: error },
+    })?;
     output.commit().map_err(Error::Store)?;
     let files = source.tree.walk().count();
     Ok(Written { path: path.to_owned(), size, digest, files, measurement: None })

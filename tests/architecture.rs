@@ -13,6 +13,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("digest", &[]),
     ("event", &[]),
     ("epoch", &[]),
+    ("crew", &[]),
     ("tree", &["digest"]),
     ("store", &["digest", "tree"]),
     ("package", &["digest", "tree"]),
@@ -42,8 +43,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("boot", &["epoch", "event", "image", "recipe", "sandbox", "tree"]),
     (
         "output",
-        &["digest", "epoch", "event", "image", "inspect", "recipe", "store", "tree", "workshop"],
+        &[
+            "crew", "digest", "epoch", "event", "image", "inspect", "recipe", "store", "tree",
+            "workshop",
+        ],
     ),
+    ("installed", &["configure", "digest", "epoch", "event", "lock", "recipe", "store", "tree"]),
     (
         "workshop",
         &[

@@ -62,14 +62,23 @@ impl Output {
         self.temporary.file()
     }
 
+    /// Waits until what was written is on the disk. Called early, and beside other work, it leaves
+    /// little to wait for to [`Output::commit`].
+    ///
+    /// # Errors
+    /// [`Error::Disk`].
+    pub fn sync(&self) -> Result<(), Error> {
+        let path = self.folder.path_of(&self.name);
+        self.temporary.file().sync_all().map_err(Error::disk("sync", path))
+    }
+
     /// Waits until the file is on the disk and gives it its name, in place of what had it.
     ///
     /// # Errors
     /// [`Error::Disk`]; then nothing has changed, and nothing is left. Only when the very last
     /// step fails, syncing the folder, is the new file in place.
     pub fn commit(self) -> Result<(), Error> {
-        let path = self.folder.path_of(&self.name);
-        self.temporary.file().sync_all().map_err(Error::disk("sync", path))?;
+        self.sync()?;
         drop(self.temporary.publish(&self.folder, &self.name)?);
         self.folder.sync()
     }

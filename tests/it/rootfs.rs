@@ -152,3 +152,22 @@ fn a_lock_that_its_packages_do_not_bear_out_is_refused_before_anything_is_laid_o
     assert!(refused.told.contains("needy 1 needs needed"), "{}", refused.told);
     assert!(!world.path("guest").exists());
 }
+
+#[test]
+fn a_lock_whose_tree_is_known_is_not_unpacked_again_unless_the_cache_lost_a_part() {
+    let world = needy();
+    let build = |output: &str| {
+        let recipe = ["--recipe", "recipe.toml", "--rootfs-only", "-o", output];
+        let built = world.run("rootfs", &recipe, &[]);
+        assert_eq!(built.status, Some(0), "{}", built.told);
+        (built.told.contains("unpack:"), world.text(&format!("{output}/usr/share/needy/1")))
+    };
+    let first = build("first");
+    assert!(first.0);
+    assert_eq!(build("second"), (false, first.1.clone()));
+    let packs = world.path(".cache/osbuilder/packs");
+    for pack in fs_err::read_dir(packs).unwrap() {
+        fs_err::remove_file(pack.unwrap().path()).unwrap();
+    }
+    assert_eq!(build("third"), first);
+}

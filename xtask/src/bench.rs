@@ -1,7 +1,9 @@
 //! osbuilder and its peers in turn, in one run, on the same input: the ratios of what they take.
 //!
 //! Nothing here passes or fails: machines are noisy. Read the ratios of one run, not seconds of
-//! different ones.
+//! different ones. Nothing is removed before the end: ext4 gives numbers of inodes that were just
+//! freed only after some seconds, and searches long for others meanwhile, which would be charged to
+//! whoever comes next.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -35,6 +37,16 @@ struct Bench {
     mirrors: Mirrors,
 }
 
+/// What root file systems cost.
+struct Rootfs {
+    /// Ours from packages as their archive has them.
+    downloaded: Cost,
+    /// Ours from packages that an earlier build has unpacked into the cache.
+    unpacked: Cost,
+    /// The peer's.
+    theirs: Cost,
+}
+
 /// Runs all comparisons and prints a table.
 pub(crate) fn run() -> Outcome {
     let work = std::env::temp_dir().join(format!("osbuilder-bench-{}", std::process::id()));
@@ -56,8 +68,9 @@ impl Bench {
         say(
             "task                                 ours: wall, cpu, MiB     peer: wall, cpu      ratio wall, cpu",
         );
-        let (our_rootfs, their_rootfs) = self.rootfs()?;
-        row("rootfs, packages in the cache", our_rootfs, their_rootfs);
+        let Rootfs { downloaded, unpacked, theirs: their_rootfs } = self.rootfs()?;
+        row("rootfs, packages as downloaded", downloaded, their_rootfs);
+        row("rootfs, packages in the cache", unpacked, their_rootfs);
         let (our_image, mke2fs) = self.ext4()?;
         row("ext4 image of a directory", our_image, mke2fs);
         let (our_initrd, cpio) = self.initrd()?;
@@ -109,36 +122,36 @@ impl Bench {
         command
     }
 
-    fn rootfs(&self) -> Result<(Cost, Cost), Box<dyn std::error::Error>> {
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    fn rootfs(&self) -> Result<Rootfs, Box<dyn std::error::Error>> {
+        let (mut downloaded, mut unpacked, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..ROUNDS {
-            self.forget_trees()?;
-            // Another epoch each time, so that no configured tree can be found.
-            let epoch = (1_700_000_000 + round).to_string();
-            let options = ["--rootfs-only", "--keep-database", "--offline", "--epoch", &epoch];
-            ours.push(cost(&self.ours("rootfs", "tree", &options))?);
-            theirs.push(cost(&self.mmdebstrap())?);
-            fs_err::remove_dir_all(self.work.join("theirs"))?;
+            self.forget_trees(round)?;
+            downloaded.push(cost(&self.rootfs_anew(2 * round))?);
+            unpacked.push(cost(&self.rootfs_anew(2 * round + 1))?);
+            theirs.push(cost(&self.mmdebstrap(round))?);
         }
-        Ok((median(ours), median(theirs)))
+        let [downloaded, unpacked, theirs] = [downloaded, unpacked, theirs].map(median);
+        Ok(Rootfs { downloaded, unpacked, theirs })
+    }
+
+    /// A rootfs with an epoch of its own, so that no configured tree can be found.
+    fn rootfs_anew(&self, number: usize) -> Command {
+        let epoch = (1_700_000_000 + number).to_string();
+        let options = ["--rootfs-only", "--keep-database", "--offline", "--epoch", &epoch];
+        self.ours("rootfs", &format!("tree-{number}"), &options)
     }
 
     /// Leaves only the packages in the cache: neither unpacked contents nor configured trees.
-    fn forget_trees(&self) -> Outcome {
+    fn forget_trees(&self, round: usize) -> Outcome {
         for folder in ["packs", "records"] {
-            for entry in fs_err::read_dir(self.cache.join(folder))? {
-                let path = entry?.path();
-                if path.is_dir() {
-                    fs_err::remove_dir_all(path)?;
-                } else {
-                    fs_err::remove_file(path)?;
-                }
-            }
+            let (path, aside) = (self.cache.join(folder), format!("{folder}-{round}"));
+            fs_err::rename(&path, self.work.join(aside))?;
+            fs_err::create_dir(path)?;
         }
         Ok(())
     }
 
-    fn mmdebstrap(&self) -> Command {
+    fn mmdebstrap(&self, round: usize) -> Command {
         let mut command = peer::start("mmdebstrap");
         let source = format!(
             "deb [trusted=yes] copy:{} {CODENAME} main",
@@ -147,7 +160,7 @@ impl Bench {
         command.env("SOURCE_DATE_EPOCH", "1700000000");
         command.args(["--mode=root", "--quiet", "--variant=required", "--format=directory"]);
         command.arg(format!("--include={}", PACKAGES.join(",")));
-        command.args([CODENAME]).arg(self.work.join("theirs")).arg(source);
+        command.args([CODENAME]).arg(self.work.join(format!("theirs-{round}"))).arg(source);
         command
     }
 

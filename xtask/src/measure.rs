@@ -20,6 +20,8 @@ pub(crate) struct Cost {
 /// # Errors
 /// When it cannot be started or fails, or GNU time is missing.
 pub(crate) fn cost(command: &Command) -> Result<Cost, Box<dyn std::error::Error>> {
+    // What was written before must not be charged to this one.
+    rustix::fs::sync();
     let report = std::env::temp_dir().join(format!("osbuilder-time-{}", std::process::id()));
     let mut timed = peer::start("/usr/bin/time");
     timed.args(["--format", "%e %U %S %M", "--output"]).arg(&report);
