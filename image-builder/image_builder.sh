@@ -17,7 +17,7 @@ Makes a disk image of a root file system.
   -h       show this help
   -o FILE  where the image goes [default: kata-containers.img]
   -r MB    free space to add
-  -f FS    file system: ext4
+  -f FS    file system: ext4 or erofs
 
 Kata's environment variables are read as ever: IMAGE, FS_TYPE, BLOCK_SIZE, ROOT_FREE_SPACE,
 IMAGE_SIZE_ALIGNMENT_MB, SKIP_DAX_HEADER, SKIP_ROOTFS_CHECK, MEASURED_ROOTFS, BUILD_VARIANT,

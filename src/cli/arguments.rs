@@ -169,12 +169,15 @@ pub(super) struct ImageArguments {
 /// What an image looks like.
 #[derive(Debug, Args, Clone, Default)]
 pub(super) struct ImageLook {
-    /// File system: ext4 [default: ext4]
+    /// File system: ext4, erofs [default: ext4]
     #[arg(long, value_name = "NAME", help_heading = "Image")]
     pub(super) file_system: Option<String>,
     /// Free space to add, in MiB
     #[arg(long, value_name = "MIB", help_heading = "Image")]
     pub(super) free_space: Option<u64>,
+    /// Compression of an erofs: lz4hc, lz4, none [default: lz4hc]
+    #[arg(long, value_name = "NAME", help_heading = "Image")]
+    pub(super) compression: Option<String>,
     /// Add a dm-verity hash tree in a second partition, and write root_hash_VARIANT.txt beside the
     /// image
     #[arg(long, help_heading = "Image")]

@@ -100,6 +100,7 @@ fn options(arguments: &BuildArguments, extra: &Extra) -> Options {
         osbuilder_version: arguments.osbuilder_version.clone(),
         file_system: extra.image.file_system.clone(),
         free_space_mib: extra.image.free_space,
+        compression: extra.image.compression.clone(),
         measured: extra.image.measured.then_some(true),
         variant: extra.image.variant.clone(),
         salt: extra.image.salt.clone(),

@@ -9,9 +9,8 @@
 use fs_err::File;
 use fs_err::os::unix::fs::FileExt as _;
 
-use super::layout::{Layout, MIB, PARTITION_AT};
-use super::table::{Partition, SECTOR, Table};
-use super::{Error, Medium, Window, ext4, nvdimm, verity};
+use super::layout::{Layout, MIB};
+use super::{Error, Medium, Window, erofs, ext4, nvdimm, read, uuid_of, verity};
 use crate::digest::{Digest, Hasher};
 use crate::epoch::Epoch;
 use crate::recipe::{FileSystem, ImageOptions};
@@ -20,14 +19,21 @@ use crate::tree::{Content, Contents, Inode, Kind, Meta, Tree, TreePath};
 /// Free bytes that every image has.
 const FREE_ALWAYS: u64 = MIB;
 
-/// An image whose every byte has a place. Nothing is written yet.
+/// An image that can be written, whatever the medium. Of an ext4 every byte has its place; how large
+/// an erofs becomes is known when its contents are compressed.
 #[derive(Debug, Clone)]
 pub struct Plan {
     tree: Tree,
-    layout: Layout,
+    options: ImageOptions,
+    origin: Digest,
     signature: u32,
-    file_system: ext4::Plan,
-    verity: Option<verity::Plan>,
+    file_system: Planned,
+}
+
+#[derive(Debug, Clone)]
+enum Planned {
+    Ext4(Box<ext4::Plan>, Layout),
+    Erofs(Box<erofs::Plan>),
 }
 
 /// What was written: facts for the report.
@@ -39,10 +45,6 @@ pub struct Image {
     pub file_system_at: u64,
     /// Bytes of the file system.
     pub file_system_size: u64,
-    /// Free bytes in it, including those kept for root.
-    pub free: u64,
-    /// Free inodes in it.
-    pub free_inodes: u64,
     /// Its UUID.
     pub uuid: [u8; 16],
     /// What a kernel needs to check the file system, in a measured image.
@@ -57,8 +59,35 @@ pub struct Image {
 /// format; [`Error::TooLarge`].
 pub fn plan(tree: &Tree, options: &ImageOptions, epoch: Epoch) -> Result<Plan, Error> {
     check_options(options)?;
-    let tree = prepare(tree, epoch);
+    let tree = prepare(tree, options, epoch);
     let origin = origin(&tree, options, epoch);
+    let file_system = match options.file_system {
+        FileSystem::Ext4 => plan_ext4(&tree, options, ext4::Identity::new(&origin, epoch))?,
+        FileSystem::Erofs => {
+            let options = erofs::Options {
+                compression: options.compression,
+                inline: !options.dax_header,
+                uuid: uuid_of(&origin, "erofs uuid"),
+                epoch,
+            };
+            Planned::Erofs(Box::new(erofs::Plan::new(&tree, &options)?))
+        }
+    };
+    let signature = Digest::of(format!("osbuilder disk signature {origin}").as_bytes());
+    let signature = u32::from_le_bytes(*signature.as_bytes().first_chunk().expect("32 bytes"));
+    let plan = Plan { tree, options: options.clone(), origin, signature, file_system };
+    if let Planned::Ext4(_, layout) = &plan.file_system {
+        layout.table(0, signature)?;
+        plan.verity(layout)?;
+    }
+    Ok(plan)
+}
+
+fn plan_ext4(
+    tree: &Tree,
+    options: &ImageOptions,
+    identity: ext4::Identity,
+) -> Result<Planned, Error> {
     let alignment = options.alignment_mib * MIB;
     let layout = |step: u64| {
         let header = Layout::new(0, options.dax_header, false).start();
@@ -67,26 +96,11 @@ pub fn plan(tree: &Tree, options: &ImageOptions, epoch: Epoch) -> Result<Plan, E
         let size = first.saturating_add(step.saturating_mul(alignment));
         Layout::new(size, options.dax_header, options.verity.is_some())
     };
-    let FileSystem::Ext4 = options.file_system;
-    let ext4_options = ext4::Options {
-        block_size: options.block_size,
-        journal: options.journal,
-        free: FREE_ALWAYS + options.free_space_mib * MIB,
-        identity: ext4::Identity::new(&origin, epoch),
-    };
-    let (step, file_system) = ext4::plan(&tree, &ext4_options, |step| layout(step).room())?;
-    let layout = layout(step);
-    let signature = Digest::of(format!("osbuilder disk signature {origin}").as_bytes());
-    let signature = u32::from_le_bytes(*signature.as_bytes().first_chunk().expect("32 bytes"));
-    layout.table(0, signature)?;
-    let verity = match &options.verity {
-        Some(verity) => {
-            let room = layout.size - layout.end();
-            Some(verity::Plan::new(verity, &origin, layout.room(), room)?)
-        }
-        None => None,
-    };
-    Ok(Plan { tree, layout, signature, file_system, verity })
+    let free = FREE_ALWAYS + options.free_space_mib * MIB;
+    let ImageOptions { block_size, journal, .. } = *options;
+    let ext4_options = ext4::Options { block_size, journal, free, identity };
+    let (step, file_system) = ext4::plan(tree, &ext4_options, |step| layout(step).room())?;
+    Ok(Planned::Ext4(Box::new(file_system), layout(step)))
 }
 
 fn check_options(options: &ImageOptions) -> Result<(), Error> {
@@ -98,6 +112,9 @@ fn check_options(options: &ImageOptions) -> Result<(), Error> {
     if !(1..=1 << 20).contains(&alignment_mib) {
         return bad("alignment_mib", alignment_mib, "it is 1 to 1048576");
     }
+    if options.file_system == FileSystem::Erofs && block_size != 4096 {
+        return bad("block_size", block_size.into(), "with erofs it is 4096");
+    }
     if free_space_mib > 1 << 24 {
         return bad("free_space_mib", free_space_mib, "it is at most 16777216");
     }
@@ -105,7 +122,7 @@ fn check_options(options: &ImageOptions) -> Result<(), Error> {
 }
 
 /// The tree as the image will hold it.
-fn prepare(tree: &Tree, epoch: Epoch) -> Tree {
+fn prepare(tree: &Tree, options: &ImageOptions, epoch: Epoch) -> Tree {
     let mut tree = tree.clone();
     let machine_id = TreePath::parse("etc/machine-id").expect("a clean path");
     let etc = TreePath::parse("etc").expect("a clean path");
@@ -120,19 +137,27 @@ fn prepare(tree: &Tree, epoch: Epoch) -> Tree {
     for id in ids {
         let meta = &mut tree.inode_mut(id).meta;
         meta.mtime = epoch.clamp(meta.mtime);
-        ext4::normalise(&mut meta.xattrs);
+        if options.file_system == FileSystem::Ext4 {
+            ext4::normalise(&mut meta.xattrs);
+        }
     }
-    ext4::remove_spare(&mut tree);
+    if options.file_system == FileSystem::Ext4 {
+        ext4::remove_spare(&mut tree);
+    }
     tree
 }
 
-/// The digest that every name in the image derives from. The header is left out: the disk behind
-/// it is the same with and without.
+/// The digest that every name in the image derives from. Of an ext4 the header is left out: the disk
+/// behind it is the same with and without.
 fn origin(tree: &Tree, options: &ImageOptions, epoch: Epoch) -> Digest {
     let mut hasher = Hasher::default();
     let ImageOptions { block_size, free_space_mib, alignment_mib, journal, .. } = options;
     let settings = [u64::from(*block_size), *free_space_mib, *alignment_mib, (*journal).into()];
-    hasher.update(format!("ext4 {settings:?} {}\n", epoch.seconds()).as_bytes());
+    let kind = match options.file_system {
+        FileSystem::Ext4 => "ext4".to_owned(),
+        FileSystem::Erofs => format!("erofs {:?} {}", options.compression, options.dax_header),
+    };
+    hasher.update(format!("{kind} {settings:?} {}\n", epoch.seconds()).as_bytes());
     if let Some(verity) = &options.verity {
         hasher.update(format!("measured {} {:?}\n", verity.superblock, verity.salt).as_bytes());
     }
@@ -141,27 +166,36 @@ fn origin(tree: &Tree, options: &ImageOptions, epoch: Epoch) -> Digest {
 }
 
 impl Plan {
-    /// Bytes of the file to be written.
-    pub fn size(&self) -> u64 {
-        self.layout.size
-    }
-
     /// The tree as the image holds it: times clamped, `/etc/machine-id` made.
     pub fn tree(&self) -> &Tree {
         &self.tree
     }
 
-    /// What will be written; the root hash of a measured image is not known before.
-    pub fn facts(&self) -> Image {
-        Image {
-            size: self.layout.size,
-            file_system_at: self.layout.start(),
-            file_system_size: self.file_system.size(),
-            free: self.file_system.free_bytes(),
-            free_inodes: self.file_system.free_inodes(),
-            uuid: self.file_system.uuid(),
-            verity: None,
+    /// The UUID of the file system.
+    pub fn uuid(&self) -> [u8; 16] {
+        match &self.file_system {
+            Planned::Ext4(plan, _) => plan.uuid(),
+            Planned::Erofs(plan) => plan.uuid(),
         }
+    }
+
+    /// How the data of an image is measured, if it is to be.
+    fn verity(&self, layout: &Layout) -> Result<Option<verity::Plan>, Error> {
+        let room = layout.size - layout.end();
+        let plan = |verity| verity::Plan::new(verity, &self.origin, layout.room(), room);
+        self.options.verity.as_ref().map(plan).transpose()
+    }
+
+    /// The smallest image that holds a file system of `size` bytes.
+    fn layout_around(&self, size: u64) -> Layout {
+        let alignment = self.options.alignment_mib * MIB;
+        let (header, measured) = (self.options.dax_header, self.options.verity.is_some());
+        let start = Layout::new(0, header, false).start();
+        let mut layout = Layout::new((start + size).next_multiple_of(alignment), header, measured);
+        while layout.room() < size {
+            layout = Layout::new(layout.size + alignment, header, measured);
+        }
+        layout
     }
 }
 
@@ -179,131 +213,32 @@ pub fn write(
     threads: usize,
 ) -> Result<Image, Error> {
     let failed = |source| Error::Write { source };
-    let layout = &plan.layout;
-    file.set_len(0).and_then(|()| file.set_len(layout.size)).map_err(failed)?;
+    let start = Layout::new(0, plan.options.dax_header, false).start();
+    file.set_len(0).map_err(failed)?;
+    let (layout, size) = match &plan.file_system {
+        Planned::Ext4(file_system, layout) => {
+            file.set_len(layout.size).map_err(failed)?;
+            file_system.write(contents, file, start, threads)?;
+            (*layout, file_system.size())
+        }
+        Planned::Erofs(file_system) => {
+            let size = file_system.write(contents, file, start, threads)?;
+            let layout = plan.layout_around(size);
+            file.set_len(layout.size).map_err(failed)?;
+            (layout, size)
+        }
+    };
     let table = |from| layout.table(from, plan.signature);
     file.write_all_at(&table(0)?, 0).map_err(failed)?;
     if layout.header > 0 {
         file.write_all_at(&nvdimm::info_block(), nvdimm::OFFSET).map_err(failed)?;
         file.write_all_at(&table(layout.header)?, layout.header).map_err(failed)?;
     }
-    plan.file_system.write(contents, file, layout.start(), threads)?;
-    let data = Window::new(file, layout.start(), layout.room());
-    let measure = |verity: &verity::Plan| verity.write(&data, file, layout.end(), threads);
-    let verity = plan.verity.as_ref().map(measure).transpose()?;
-    Ok(Image { verity, ..plan.facts() })
-}
-
-/// An image that was read.
-#[derive(Debug)]
-pub struct Disk<'m> {
-    /// Bytes of the file.
-    pub size: u64,
-    /// Whether the header for persistent memory stands before the disk proper.
-    pub dax_header: bool,
-    /// The partition table of the file as a disk.
-    pub table: Table,
-    /// Where the file system begins, in bytes.
-    pub file_system_at: u64,
-    /// Partition 1.
-    pub data: Window<'m>,
-    /// Partition 2 of a measured image: the hash tree over all of partition 1.
-    pub hashes: Option<Window<'m>>,
-    /// The file system in partition 1.
-    pub file_system: ext4::FileSystem<'m>,
-}
-
-/// Reads an image back, hashing contents on up to `threads` threads. Trusts nothing.
-///
-/// # Errors
-/// [`Error::Read`] when the medium fails, [`Error::Broken`] with the first rule that does not hold,
-/// [`Error::Unsupported`] for what Kata's images do not have.
-pub fn read(medium: &dyn Medium, threads: usize) -> Result<Disk<'_>, Error> {
-    let failed = |source| Error::Read { source };
-    let size = medium.size().map_err(failed)?;
-    if size < 2 * PARTITION_AT {
-        return Err(Error::broken("image", "it is too small for a partition"));
-    }
-    let mut block = [0; nvdimm::SIZE];
-    medium.read_at(nvdimm::OFFSET, &mut block).map_err(failed)?;
-    let dax_header = nvdimm::is_info_block(&block);
-    if dax_header && block != nvdimm::info_block() {
-        return Err(Error::broken("NVDIMM info block", "it is not the one of Kata's images"));
-    }
-    let (parts, table) = partitions(medium, 0, size)?;
-    if dax_header && partitions(medium, nvdimm::HEADER, size)?.0 != parts {
-        return Err(Error::broken("partition tables", "they point to different places"));
-    }
-    let window = |&(start, end): &(u64, u64)| Window::new(medium, start, end - start);
-    let (data, hashes, file_system_at) = match parts.as_slice() {
-        [data] => (window(data), None, data.0),
-        [data, hashes] => (window(data), Some(window(hashes)), data.0),
-        _ => return Err(Error::unsupported("partition table", "more than two partitions")),
-    };
-    let file_system = ext4::read(data, threads)?;
-    Ok(Disk { size, dax_header, table, file_system_at, data, hashes, file_system })
-}
-
-/// The partitions in the table at byte `from`, each by its first byte and the one behind it, and the
-/// table.
-fn partitions(
-    medium: &dyn Medium,
-    from: u64,
-    size: u64,
-) -> Result<(Vec<(u64, u64)>, Table), Error> {
-    let mut sector = [0; 512];
-    medium.read_at(from, &mut sector).map_err(|source| Error::Read { source })?;
-    let table = Table::decode(&sector, size.saturating_sub(from))?;
-    if !table.partitions.iter().map(|(number, _)| *number).eq(1..=table.partitions.len())
-        || table.partitions.is_empty()
-    {
-        return Err(Error::broken("partition table", "partitions are not numbered from 1 on"));
-    }
-    let bytes = |sectors: u32| u64::from(sectors) * SECTOR;
-    let place = |(_, Partition { start, count }): &(usize, Partition)| {
-        let start = from + bytes(*start);
-        (start, start + bytes(*count))
-    };
-    Ok((table.partitions.iter().map(place).collect(), table))
-}
-
-impl Disk<'_> {
-    /// Hashes partition 1 again, on up to `threads` threads, and compares with the hash tree in
-    /// partition 2 and with the root hash.
-    ///
-    /// # Errors
-    /// [`Error::Broken`], naming the first block that differs, and for an image without a hash
-    /// tree or parameters that leave a part of the partition unchecked; else as
-    /// [`verity::verify`].
-    pub fn verify(&self, parameters: &verity::Parameters, threads: usize) -> Result<(), Error> {
-        let place = "dm-verity";
-        let hashes = self.hashes.as_ref();
-        let hashes = hashes.ok_or_else(|| Error::broken(place, "there is no second partition"))?;
-        let failed = |source| Error::Read { source };
-        let covered = parameters.data_blocks.checked_mul(u64::from(parameters.data_block_size));
-        if covered != Some(self.data.size().map_err(failed)?) {
-            return Err(Error::broken(place, "the parameters do not cover all of partition 1"));
-        }
-        let tree = match self.verity_superblock()? {
-            Some(_) => hashes.part(verity::BLOCK),
-            None => *hashes,
-        };
-        verity::verify(&self.data, &tree, parameters, threads)
-    }
-
-    /// The superblock before the hash tree, if there is one.
-    ///
-    /// # Errors
-    /// As [`verity::Superblock::decode`], and [`Error::Read`].
-    pub fn verity_superblock(&self) -> Result<Option<verity::Superblock>, Error> {
-        let Some(hashes) = &self.hashes else { return Ok(None) };
-        let mut bytes = [0; SECTOR as usize];
-        if hashes.size().map_err(|source| Error::Read { source })? < SECTOR {
-            return Ok(None);
-        }
-        hashes.read_at(0, &mut bytes).map_err(|source| Error::Read { source })?;
-        verity::Superblock::decode(&bytes)
-    }
+    let data = Window::new(file, start, layout.room());
+    let measure = |verity: verity::Plan| verity.write(&data, file, layout.end(), threads);
+    let verity = plan.verity(&layout)?.map(measure).transpose()?;
+    let uuid = plan.uuid();
+    Ok(Image { size: layout.size, file_system_at: start, file_system_size: size, uuid, verity })
 }
 
 /// Reads what [`write()`] wrote and compares it with the plan, and with the root hash that was told,
@@ -319,12 +254,12 @@ pub fn check(
 ) -> Result<(), Error> {
     let disk = read(medium, threads)?;
     let facts = [
-        (disk.size == plan.layout.size, "the size of the image"),
-        (disk.file_system_at == plan.layout.start(), "the place of the file system"),
-        (written.verity.is_some() == plan.verity.is_some(), "the hash tree"),
-        (disk.hashes.is_some() == plan.verity.is_some(), "the partition of the hash tree"),
+        (disk.size == written.size, "the size of the image"),
+        (disk.file_system_at == written.file_system_at, "the place of the file system"),
+        (written.verity.is_some() == plan.options.verity.is_some(), "the hash tree"),
+        (disk.hashes.is_some() == written.verity.is_some(), "the partition of the hash tree"),
         (disk.table.signature == plan.signature, "the signature of the disk"),
-        (disk.file_system.summary().uuid == plan.file_system.uuid(), "the UUID of the file system"),
+        (disk.file_system.summary().uuid == plan.uuid(), "the UUID of the file system"),
     ];
     if let Some((_, what)) = facts.into_iter().find(|(same, _)| !same) {
         return Err(Error::Differs { difference: what.to_owned() });
@@ -332,7 +267,7 @@ pub fn check(
     if let Some(parameters) = &written.verity {
         disk.verify(parameters, threads)?;
     }
-    let (found, wanted) = (disk.file_system.tree.to_listing(), plan.tree.to_listing());
+    let (found, wanted) = (disk.file_system.tree().to_listing(), plan.tree.to_listing());
     if found == wanted {
         return Ok(());
     }

@@ -5,20 +5,27 @@
 //! random number, mounts, or starts a process. Names and renames of files are the caller's.
 
 pub mod cpio;
+mod crc32c;
 mod disk;
+pub mod erofs;
 mod error;
 pub mod ext4;
+mod file_system;
 pub mod gzip;
 pub mod initrd;
 mod layout;
 mod medium;
 pub mod nvdimm;
+mod read;
 mod sparse;
 pub mod table;
 mod uuid;
+mod verified;
 pub mod verity;
 
-pub use disk::{Disk, Image, Plan, check, plan, read, write};
+pub use disk::{Image, Plan, check, plan, write};
 pub use error::Error;
+pub use file_system::{FileSystem, Summary};
 pub use medium::{Medium, Stream, Window};
+pub use read::{Disk, read};
 pub(crate) use uuid::uuid_of;

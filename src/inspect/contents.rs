@@ -3,7 +3,6 @@
 use std::io::{self, Cursor, Read};
 
 use crate::digest::{Digest, Hasher};
-use crate::image::ext4::ImageContents;
 use crate::image::{Medium, Stream, initrd};
 use crate::tree::Contents;
 
@@ -11,7 +10,7 @@ use crate::tree::Contents;
 pub struct FileContents<'m>(Source<'m>);
 
 enum Source<'m> {
-    Image(Box<ImageContents<'m>>),
+    Image(Box<dyn Contents + 'm>),
     /// An archive has no index: to find a file, everything before it is passed.
     Initrd {
         medium: &'m dyn Medium,
@@ -27,8 +26,8 @@ impl std::fmt::Debug for FileContents<'_> {
 }
 
 impl<'m> FileContents<'m> {
-    pub(super) fn of_image(contents: ImageContents<'m>) -> Self {
-        Self(Source::Image(Box::new(contents)))
+    pub(super) fn of_image(contents: Box<dyn Contents + 'm>) -> Self {
+        Self(Source::Image(contents))
     }
 
     pub(super) const fn of_initrd(medium: &'m dyn Medium, order: Vec<Digest>) -> Self {

@@ -94,7 +94,7 @@ pub struct Partition {
 /// A file system, as its superblock describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FileSystem {
-    /// `ext4`.
+    /// `ext4`, `erofs`.
     pub kind: &'static str,
     /// Where it begins in the file, in bytes.
     pub offset: u64,
@@ -108,6 +108,8 @@ pub struct FileSystem {
     pub free_blocks: u64,
     /// Whether there is a journal.
     pub journal: bool,
+    /// Whether contents are compressed.
+    pub compressed: bool,
     /// When it was made, in seconds since 1970.
     pub time: u64,
 }
@@ -161,17 +163,19 @@ fn read_image(medium: &dyn Medium, threads: NonZeroUsize) -> Result<Parts<'_>, i
         disk_signature: format!("{:08x}", disk.table.signature),
         partitions: partitions.collect(),
         file_system: FileSystem {
-            kind: "ext4",
+            kind: summary.kind,
             offset: disk.file_system_at,
             uuid: uuid(&summary.uuid),
             block_size: summary.block_size,
             blocks: summary.blocks,
             free_blocks: summary.free_blocks,
             journal: summary.journal,
+            compressed: summary.compressed,
             time: summary.time,
         },
     };
-    Ok((form, disk.file_system.tree, FileContents::of_image(disk.file_system.contents)))
+    let (tree, contents) = disk.file_system.into_parts();
+    Ok((form, tree, FileContents::of_image(contents)))
 }
 
 /// The UUID with its dashes (RFC 9562).
@@ -319,8 +323,8 @@ mod tests {
         let options = ImageOptions { alignment_mib: 2, ..ImageOptions::KATA };
         let plan = image::plan(tree, &options, Epoch::default()).unwrap();
         let file = fs_err::File::from_parts(tempfile::tempfile().unwrap(), "image");
-        image::write(&plan, &NoContents, &file, 1).unwrap();
-        let mut bytes = vec![0; usize::try_from(plan.size()).unwrap()];
+        let written = image::write(&plan, &NoContents, &file, 1).unwrap();
+        let mut bytes = vec![0; usize::try_from(written.size).unwrap()];
         Medium::read_at(&file, 0, &mut bytes).unwrap();
         bytes
     }

@@ -10,8 +10,8 @@ use super::layer::{
 };
 use super::mistake::{Given, Mistakes, Origin};
 use super::{
-    Agent, ExtraFile, FileSystem, Guest, ImageOptions, Init, PackageSet, Policy, Recipe, Sources,
-    Surroundings, Variant, Verity,
+    Agent, Compression, ExtraFile, FileSystem, Guest, ImageOptions, Init, PackageSet, Policy,
+    Recipe, Sources, Surroundings, Variant, Verity,
 };
 use crate::digest::parse_hex;
 use crate::distro::{self, Architecture, Distro, Release};
@@ -241,8 +241,15 @@ impl Completer<'_> {
             None => Some(FileSystem::Ext4),
         };
         let block_size = layer.block_size.unwrap_or_else(|| nowhere(4096));
-        let alignment = layer.alignment_mib.unwrap_or_else(|| nowhere(128));
+        let is_erofs = file_system == Some(FileSystem::Erofs);
+        // The memory of a guest grows in steps of 128 MiB. Kata's builder never rounds erofs up.
+        let usual = if is_erofs { 1 } else { 128 };
+        let alignment = layer.alignment_mib.unwrap_or_else(|| nowhere(usual));
+        let compression = self.compression(layer.compression, is_erofs);
         let free_space = layer.free_space_mib.unwrap_or_else(|| nowhere(0));
+        if is_erofs {
+            self.check_erofs(&block_size, &free_space, layer.journal.as_ref());
+        }
         if !matches!(block_size.value, 1024 | 2048 | 4096) {
             let message =
                 format!("a block of {} bytes is not 1024, 2048 or 4096", block_size.value);
@@ -265,6 +272,7 @@ impl Completer<'_> {
             alignment_mib: alignment.value,
             dax_header: layer.dax_header.is_none_or(|given| given.value),
             journal: layer.journal.is_some_and(|given| given.value),
+            compression: compression?,
             verity: verity?,
         })
     }
@@ -297,12 +305,44 @@ impl Completer<'_> {
     }
 
     fn file_system(&mut self, given: &Given<String>) -> Option<FileSystem> {
-        if matches!(given.value.as_str(), "xfs" | "erofs") {
+        if given.value == "xfs" {
             let message = format!("the file system {} is not supported yet", given.value);
             self.mistakes.add(&given.origin, message);
             return None;
         }
-        self.one_of(given, &[("ext4", FileSystem::Ext4)])
+        self.one_of(given, &[("ext4", FileSystem::Ext4), ("erofs", FileSystem::Erofs)])
+    }
+
+    fn compression(&mut self, given: Maybe<String>, is_erofs: bool) -> Option<Compression> {
+        let choices =
+            [("lz4hc", Compression::Lz4hc), ("lz4", Compression::Lz4), ("none", Compression::None)];
+        let Some(given) = given else { return Some(Compression::Lz4hc) };
+        if !is_erofs {
+            self.mistakes.add(&given.origin, "only an erofs is compressed");
+        }
+        self.one_of(&given, &choices)
+    }
+
+    /// What an erofs cannot have: other blocks, a journal. Free space is passed over, as Kata's
+    /// builder does, but not without a word.
+    fn check_erofs(
+        &mut self,
+        block_size: &Given<u64>,
+        free_space: &Given<u64>,
+        journal: Option<&Given<bool>>,
+    ) {
+        if block_size.value != 4096 {
+            let message = format!("a block of {} bytes: erofs has 4096", block_size.value);
+            self.mistakes.add(&block_size.origin, message);
+        }
+        if let Some(given) = journal.filter(|given| given.value) {
+            self.mistakes.add(&given.origin, "an erofs has no journal: it is never written");
+        }
+        if free_space.value > 0 {
+            let text =
+                format!("{}an erofs has no free space: it is never written", free_space.origin);
+            self.remarks.push(Event::warning(text));
+        }
     }
 
     fn extra_file(&mut self, given: Given<FileAsked>) -> Option<ExtraFile> {

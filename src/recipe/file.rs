@@ -178,7 +178,7 @@ struct GuestTable {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(inline)]
 struct ImageTable {
-    /// The file system: `ext4`.
+    /// The file system: `ext4` (the default) or `erofs`.
     #[schemars(with = "String")]
     file_system: Text,
     /// Bytes of a block: 1024, 2048 or 4096 (the default).
@@ -187,7 +187,7 @@ struct ImageTable {
     /// MiB of free space to add. Default: 0.
     #[schemars(with = "u64")]
     free_space_mib: Number,
-    /// The image's size is rounded up to a multiple of so many MiB. Default: 128.
+    /// The image's size is rounded up to a multiple of so many MiB. Default: 128, with erofs 1.
     #[schemars(with = "u64")]
     alignment_mib: Number,
     /// Whether the NVDIMM header precedes the disk. Default: yes.
@@ -196,6 +196,9 @@ struct ImageTable {
     /// Whether the file system gets a journal. Default: no.
     #[schemars(with = "bool")]
     journal: Switch,
+    /// How an erofs compresses contents: `lz4hc` (the default), `lz4` or `none`.
+    #[schemars(with = "String")]
+    compression: Text,
     /// Whether a dm-verity hash tree follows in a second partition. Default: no.
     #[schemars(with = "bool")]
     measured: Switch,
@@ -383,6 +386,7 @@ impl Reader<'_> {
             alignment_mib: self.maybe(table.alignment_mib),
             dax_header: self.maybe(table.dax_header),
             journal: self.maybe(table.journal),
+            compression: self.maybe(table.compression),
             measured: self.maybe(table.measured),
             variant: self.maybe(table.variant),
             salt: self.maybe(table.salt),

@@ -95,6 +95,7 @@ pub(super) struct ImageLayer {
     pub(super) alignment_mib: Maybe<u64>,
     pub(super) dax_header: Maybe<bool>,
     pub(super) journal: Maybe<bool>,
+    pub(super) compression: Maybe<String>,
     pub(super) measured: Maybe<bool>,
     pub(super) variant: Maybe<String>,
     /// In hexadecimal digits.
@@ -198,6 +199,7 @@ impl ImageLayer {
             alignment_mib: self.alignment_mib.or(lower.alignment_mib),
             dax_header: self.dax_header.or(lower.dax_header),
             journal: self.journal.or(lower.journal),
+            compression: self.compression.or(lower.compression),
             measured: self.measured.or(lower.measured),
             variant: self.variant.or(lower.variant),
             salt: self.salt.or(lower.salt),

@@ -258,6 +258,8 @@ pub struct ImageOptions {
     pub dax_header: bool,
     /// Whether ext4 gets a journal. Kata's roots are read-only: off.
     pub journal: bool,
+    /// How an erofs compresses contents; the others do not.
+    pub compression: Compression,
     /// A hash tree in a second partition (`MEASURED_ROOTFS`), if there is to be one.
     pub verity: Option<Verity>,
 }
@@ -271,6 +273,7 @@ impl ImageOptions {
         alignment_mib: 128,
         dax_header: true,
         journal: false,
+        compression: Compression::Lz4hc,
         verity: None,
     };
 }
@@ -292,6 +295,19 @@ pub struct Verity {
 pub enum FileSystem {
     /// ext4.
     Ext4,
+    /// erofs: read-only, compressed.
+    Erofs,
+}
+
+/// How an erofs compresses contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// LZ4, quickly.
+    Lz4,
+    /// LZ4, well.
+    Lz4hc,
 }
 
 #[cfg(test)]

@@ -58,6 +58,8 @@ pub struct Options {
     pub file_system: Option<String>,
     /// `--free-space`, in MiB.
     pub free_space_mib: Option<u64>,
+    /// `--compression`.
+    pub compression: Option<String>,
     /// `--measured`.
     pub measured: Option<bool>,
     /// `--variant`.
@@ -107,6 +109,7 @@ pub(super) fn read(options: &Options, mistakes: &mut Mistakes) -> Layer {
         image: ImageLayer {
             file_system: text("--file-system", options.file_system.as_ref()),
             free_space_mib: given("--free-space", options.free_space_mib),
+            compression: text("--compression", options.compression.as_ref()),
             measured: given("--measured", options.measured),
             variant: text("--variant", options.variant.as_ref()),
             salt: text("--salt", options.salt.as_ref()),

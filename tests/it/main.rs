@@ -4,11 +4,15 @@
 
 mod deb_resolve;
 mod deb_versions;
+mod erofs;
+mod erofs_hostile;
+mod everything;
 mod ext4;
 mod ext4_hostile;
 mod image;
 mod judge;
 mod kata;
+mod mounted;
 mod program;
 mod rootfs;
 mod verity;

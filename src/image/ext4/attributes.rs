@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use super::acl;
-use super::checksum::{Seed, crc32c};
+use super::checksum::Seed;
 use super::format::{ATTRIBUTES_AT, INODE_SIZE, field, le16, le32, put};
+use crate::image::crc32c::crc32c;
 
 /// Marks attributes in an inode and in a block.
 const MAGIC: u32 = 0xEA02_0000;

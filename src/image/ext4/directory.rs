@@ -10,9 +10,10 @@
 //! Every block ends with a checksum that poses as an empty name. Specification:
 //! <https://docs.kernel.org/filesystems/ext4/directory.html>.
 
-use super::checksum::{Seed, crc32c};
+use super::checksum::Seed;
 use super::format::{field, kinds, le16, le32, put};
 use super::hash::half_md4;
+use crate::image::crc32c::crc32c;
 
 /// Bytes before the name of an entry.
 const ENTRY_HEADER: usize = 8;

@@ -4,7 +4,8 @@
 //! about a place. Specification: <https://docs.kernel.org/filesystems/ext4/>; field names are the
 //! kernel's without their prefix. Nothing here judges values; that is the reader's work.
 
-use super::checksum::{Seed, crc32c};
+use super::checksum::Seed;
+use crate::image::crc32c::crc32c;
 
 /// Bytes of the superblock.
 pub(super) const SUPERBLOCK_SIZE: usize = 1024;

@@ -97,18 +97,13 @@ impl Plan {
         (0..self.geometry.groups).map(|group| self.free_in_group(group)).sum()
     }
 
-    /// Bytes that nothing takes.
-    pub(crate) fn free_bytes(&self) -> u64 {
-        self.free_blocks() * self.geometry.block_size
-    }
-
     /// The UUID.
     pub(crate) fn uuid(&self) -> [u8; 16] {
         self.identity.uuid
     }
 
     /// Inodes that nothing takes.
-    pub(crate) fn free_inodes(&self) -> u64 {
+    pub(super) fn free_inodes(&self) -> u64 {
         self.geometry.inodes() - self.used_inodes()
     }
 

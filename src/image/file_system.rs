@@ -1,0 +1,129 @@
+//! The file system in an image, whichever it is: told by its magic number and read back.
+
+#![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
+
+use super::{Error, Medium, Window, erofs, ext4};
+use crate::tree::{Contents, Tree};
+
+/// A file system that was read.
+#[derive(Debug)]
+pub enum FileSystem<'m> {
+    /// ext4.
+    Ext4(Box<ext4::FileSystem<'m>>),
+    /// erofs.
+    Erofs(Box<erofs::FileSystem<'m>>),
+}
+
+/// What a superblock says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// `ext4`, `erofs`.
+    pub kind: &'static str,
+    /// The UUID.
+    pub uuid: [u8; 16],
+    /// Bytes of a block.
+    pub block_size: u64,
+    /// Blocks in all.
+    pub blocks: u64,
+    /// Blocks that no file takes.
+    pub free_blocks: u64,
+    /// Whether there is a journal.
+    pub journal: bool,
+    /// Whether contents are compressed.
+    pub compressed: bool,
+    /// When it was made, in seconds since 1970.
+    pub time: u64,
+}
+
+/// Reads the file system in `medium`, hashing contents on up to `threads` threads.
+///
+/// # Errors
+/// [`Error::Read`] when the medium fails, [`Error::Broken`] with the first rule that does not hold,
+/// [`Error::Unsupported`] for what is none of Kata's file systems.
+pub(super) fn read(medium: Window<'_>, threads: usize) -> Result<FileSystem<'_>, Error> {
+    let mut begin = [0; 2048];
+    let size = medium.size().map_err(|source| Error::Read { source })?;
+    if size >= 2048 {
+        medium.read_at(0, &mut begin).map_err(|source| Error::Read { source })?;
+    }
+    if begin.get(1024..1028) == Some(&[0xE2, 0xE1, 0xF5, 0xE0]) {
+        return Ok(FileSystem::Erofs(Box::new(erofs::read(medium, threads)?)));
+    }
+    if begin.starts_with(b"XFSB") {
+        return Err(Error::unsupported("partition 1", "the file system xfs"));
+    }
+    Ok(FileSystem::Ext4(Box::new(ext4::read(medium, threads)?)))
+}
+
+impl<'m> FileSystem<'m> {
+    /// Its files.
+    pub fn tree(&self) -> &Tree {
+        match self {
+            Self::Ext4(system) => &system.tree,
+            Self::Erofs(system) => &system.tree,
+        }
+    }
+
+    /// Its files, and their contents.
+    pub fn into_parts(self) -> (Tree, Box<dyn Contents + 'm>) {
+        match self {
+            Self::Ext4(system) => (system.tree, Box::new(system.contents)),
+            Self::Erofs(system) => (system.tree, Box::new(system.contents)),
+        }
+    }
+
+    /// What the superblock says.
+    pub fn summary(&self) -> Summary {
+        match self {
+            Self::Ext4(system) => {
+                let found = system.summary();
+                Summary {
+                    kind: "ext4",
+                    uuid: found.uuid,
+                    block_size: found.block_size,
+                    blocks: found.blocks,
+                    free_blocks: found.free_blocks,
+                    journal: found.journal,
+                    compressed: false,
+                    time: found.time,
+                }
+            }
+            Self::Erofs(system) => {
+                let found = system.summary();
+                Summary {
+                    kind: "erofs",
+                    uuid: found.uuid,
+                    block_size: 4096,
+                    blocks: found.blocks,
+                    free_blocks: 0,
+                    journal: false,
+                    compressed: found.compressed,
+                    time: found.time,
+                }
+            }
+        }
+    }
+
+    /// Its counts, each inode with the blocks it takes, and its files, as text.
+    ///
+    /// # Errors
+    /// [`Error::Read`] when the medium fails.
+    pub fn dump(&self) -> Result<String, Error> {
+        match self {
+            Self::Ext4(system) => system.dump(),
+            Self::Erofs(system) => Ok(system.dump()),
+        }
+    }
+
+    /// Returns the offset, within the file system, of a byte that nothing leads to and that is not
+    /// zero; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`Error::Read`] when the medium fails.
+    pub fn stray_byte(&self) -> Result<Option<u64>, Error> {
+        match self {
+            Self::Ext4(system) => system.stray_byte(),
+            Self::Erofs(system) => system.stray_byte(),
+        }
+    }
+}

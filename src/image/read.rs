@@ -1,0 +1,117 @@
+//! Reads an image: its tables, its header, its file system, and the hash tree over it.
+
+use super::layout::PARTITION_AT;
+use super::table::{Partition, SECTOR, Table};
+use super::{Error, FileSystem, Medium, Window, file_system, nvdimm, verity};
+
+/// An image that was read.
+#[derive(Debug)]
+pub struct Disk<'m> {
+    /// Bytes of the file.
+    pub size: u64,
+    /// Whether the header for persistent memory stands before the disk proper.
+    pub dax_header: bool,
+    /// The partition table of the file as a disk.
+    pub table: Table,
+    /// Where the file system begins, in bytes.
+    pub file_system_at: u64,
+    /// Partition 1.
+    pub data: Window<'m>,
+    /// Partition 2 of a measured image: the hash tree over all of partition 1.
+    pub hashes: Option<Window<'m>>,
+    /// The file system in partition 1.
+    pub file_system: FileSystem<'m>,
+}
+
+/// Reads an image back, hashing contents on up to `threads` threads. Trusts nothing.
+///
+/// # Errors
+/// [`Error::Read`] when the medium fails, [`Error::Broken`] with the first rule that does not hold,
+/// [`Error::Unsupported`] for what Kata's images do not have.
+pub fn read(medium: &dyn Medium, threads: usize) -> Result<Disk<'_>, Error> {
+    let failed = |source| Error::Read { source };
+    let size = medium.size().map_err(failed)?;
+    if size < 2 * PARTITION_AT {
+        return Err(Error::broken("image", "it is too small for a partition"));
+    }
+    let mut block = [0; nvdimm::SIZE];
+    medium.read_at(nvdimm::OFFSET, &mut block).map_err(failed)?;
+    let dax_header = nvdimm::is_info_block(&block);
+    if dax_header && block != nvdimm::info_block() {
+        return Err(Error::broken("NVDIMM info block", "it is not the one of Kata's images"));
+    }
+    let (parts, table) = partitions(medium, 0, size)?;
+    if dax_header && partitions(medium, nvdimm::HEADER, size)?.0 != parts {
+        return Err(Error::broken("partition tables", "they point to different places"));
+    }
+    let window = |&(start, end): &(u64, u64)| Window::new(medium, start, end - start);
+    let (data, hashes, file_system_at) = match parts.as_slice() {
+        [data] => (window(data), None, data.0),
+        [data, hashes] => (window(data), Some(window(hashes)), data.0),
+        _ => return Err(Error::unsupported("partition table", "more than two partitions")),
+    };
+    let file_system = file_system::read(data, threads)?;
+    Ok(Disk { size, dax_header, table, file_system_at, data, hashes, file_system })
+}
+
+/// The partitions in the table at byte `from`, each by its first byte and the one behind it, and the
+/// table.
+fn partitions(
+    medium: &dyn Medium,
+    from: u64,
+    size: u64,
+) -> Result<(Vec<(u64, u64)>, Table), Error> {
+    let mut sector = [0; 512];
+    medium.read_at(from, &mut sector).map_err(|source| Error::Read { source })?;
+    let table = Table::decode(&sector, size.saturating_sub(from))?;
+    if !table.partitions.iter().map(|(number, _)| *number).eq(1..=table.partitions.len())
+        || table.partitions.is_empty()
+    {
+        return Err(Error::broken("partition table", "partitions are not numbered from 1 on"));
+    }
+    let bytes = |sectors: u32| u64::from(sectors) * SECTOR;
+    let place = |(_, Partition { start, count }): &(usize, Partition)| {
+        let start = from + bytes(*start);
+        (start, start + bytes(*count))
+    };
+    Ok((table.partitions.iter().map(place).collect(), table))
+}
+
+impl Disk<'_> {
+    /// Hashes partition 1 again, on up to `threads` threads, and compares with the hash tree in
+    /// partition 2 and with the root hash.
+    ///
+    /// # Errors
+    /// [`Error::Broken`], naming the first block that differs, and for an image without a hash
+    /// tree or parameters that leave a part of the partition unchecked; else as
+    /// [`verity::verify`].
+    pub fn verify(&self, parameters: &verity::Parameters, threads: usize) -> Result<(), Error> {
+        let place = "dm-verity";
+        let hashes = self.hashes.as_ref();
+        let hashes = hashes.ok_or_else(|| Error::broken(place, "there is no second partition"))?;
+        let failed = |source| Error::Read { source };
+        let covered = parameters.data_blocks.checked_mul(u64::from(parameters.data_block_size));
+        if covered != Some(self.data.size().map_err(failed)?) {
+            return Err(Error::broken(place, "the parameters do not cover all of partition 1"));
+        }
+        let tree = match self.verity_superblock()? {
+            Some(_) => hashes.part(verity::BLOCK),
+            None => *hashes,
+        };
+        verity::verify(&self.data, &tree, parameters, threads)
+    }
+
+    /// The superblock before the hash tree, if there is one.
+    ///
+    /// # Errors
+    /// As [`verity::Superblock::decode`], and [`Error::Read`].
+    pub fn verity_superblock(&self) -> Result<Option<verity::Superblock>, Error> {
+        let Some(hashes) = &self.hashes else { return Ok(None) };
+        let mut bytes = [0; SECTOR as usize];
+        if hashes.size().map_err(|source| Error::Read { source })? < SECTOR {
+            return Ok(None);
+        }
+        hashes.read_at(0, &mut bytes).map_err(|source| Error::Read { source })?;
+        verity::Superblock::decode(&bytes)
+    }
+}
