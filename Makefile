@@ -143,6 +143,20 @@ always:
 HOST_TRIPLE = $(shell $(AS_CALLER) rustc -vV | sed -n 's/^host: //p')
 QUIET = $(if $(wildcard $(TARGET_DIR)/release/guest-probe-*),--quiet)
 
+# For another processor, the stand-in needs that one's standard library, which rustup brings; what
+# links it is Rust's own.
+FOREIGN := $(filter-out $(shell uname -m),$(ARCH))
+FOREIGN_TARGET := $(FOREIGN:ppc64le=powerpc64le)-unknown-linux-musl
+ifneq ($(FOREIGN),)
+define BUILD_FOREIGN_PROBE
+$(AS_CALLER) rustup --quiet target add $(FOREIGN_TARGET)
+$(AS_CALLER) env RUSTFLAGS="-C linker=rust-lld" $(CARGO) build $(QUIET) --release --locked \
+	--package guest-probe --target $(FOREIGN_TARGET) --target-dir $(TARGET_DIR)/static
+$(AS_CALLER) cp $(TARGET_DIR)/static/$(FOREIGN_TARGET)/release/guest-probe \
+	$(TARGET_DIR)/release/guest-probe-$(FOREIGN)
+endef
+endif
+
 .PHONY: program build-program
 program build-program:
 	$(AS_CALLER) $(CARGO) build $(QUIET) --release --locked
@@ -150,6 +164,7 @@ program build-program:
 		--locked --package guest-probe --target $(HOST_TRIPLE) --target-dir $(TARGET_DIR)/static
 	$(AS_CALLER) cp $(TARGET_DIR)/static/$(HOST_TRIPLE)/release/guest-probe \
 		$(TARGET_DIR)/release/guest-probe-$(shell uname -m)
+	$(BUILD_FOREIGN_PROBE)
 
 .PHONY: list-distros
 list-distros: | $(BUILD_PROGRAM)

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use fs_err::File;
 
+use crate::distro::Architecture;
 use crate::epoch::Epoch;
 use crate::event::{Event, Listener, Stage};
 use crate::fetch::{self, Network};
@@ -35,7 +36,7 @@ pub struct Workshop<'a> {
     pub threads: NonZeroUsize,
     /// Whose outputs shall be, if not the writing user's: user and group.
     pub owner: Option<(u32, u32)>,
-    /// Where the bundled probe is.
+    /// Where the bundled probe for the guest's processor is.
     pub probe: Option<&'a Path>,
     /// Who hears of progress and warnings.
     pub listener: Listener<'a>,
@@ -119,7 +120,8 @@ impl<'a> Workshop<'a> {
             recipe::Agent::Binary(path) => Some(provision::Agent::Binary(self.keep(path)?)),
             recipe::Agent::Tarball(path) => self.layer(Some(path))?.map(provision::Agent::Layer),
             recipe::Agent::Probe => {
-                let path = self.probe.ok_or(Error::NoProbe)?;
+                let path =
+                    self.probe.ok_or(Error::NoProbe { architecture: recipe.architecture })?;
                 Some(provision::Agent::Binary(self.keep(path)?))
             }
         })
@@ -309,8 +311,11 @@ pub enum Error {
         path: PathBuf,
     },
     /// The probe was asked for and is not there.
-    #[error("the bundled guest-probe is not installed beside osbuilder")]
-    NoProbe,
+    #[error("the bundled guest-probe for {architecture} is not installed beside osbuilder")]
+    NoProbe {
+        /// The guest's processor.
+        architecture: Architecture,
+    },
 }
 
 /// Each sentence on a line of its own.

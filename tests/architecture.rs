@@ -40,7 +40,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("provision", &["digest", "epoch", "package", "recipe", "tree"]),
     ("image", &["digest", "epoch", "recipe", "tree"]),
     ("inspect", &["digest", "epoch", "image", "recipe", "tree"]),
-    ("boot", &["epoch", "event", "image", "recipe", "sandbox", "tree"]),
+    ("boot", &["distro", "epoch", "event", "image", "recipe", "sandbox", "tree"]),
     (
         "output",
         &[
@@ -53,6 +53,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "workshop",
         &[
             "configure",
+            "distro",
             "epoch",
             "event",
             "fetch",

@@ -10,10 +10,59 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 use super::{Accelerator, Attachment};
+use crate::distro::Architecture;
+
+/// What differs between processors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Board {
+    /// QEMU's name of the machine.
+    name: &'static str,
+    /// QEMU's name of a processor that it emulates.
+    emulated: &'static str,
+    /// Kata's parameters for the kernel, and where its console is.
+    parameters: &'static str,
+    /// Whether the kernel finds memory that is a disk without a firmware telling it.
+    has_nvdimm: bool,
+}
+
+impl Board {
+    /// The machine for a processor. `None`: QEMU has none with a vsock device that needs no
+    /// privilege.
+    pub(super) const fn of(architecture: Architecture) -> Option<Self> {
+        Some(match architecture {
+            Architecture::X86_64 => Self {
+                name: "q35",
+                emulated: "max",
+                parameters: "console=ttyS0 panic=1 reboot=k no_timer_check tsc=reliable",
+                has_nvdimm: true,
+            },
+            // Signing pointers as the architecture does it takes most of the time of emulation.
+            Architecture::Aarch64 => Self {
+                name: "virt,gic-version=max",
+                emulated: "max,pauth-impdef=on",
+                parameters: "console=ttyAMA0 panic=1",
+                has_nvdimm: false,
+            },
+            Architecture::Ppc64le => Self {
+                name: "pseries",
+                emulated: "power9",
+                parameters: "console=hvc0 panic=1 reboot=k",
+                has_nvdimm: false,
+            },
+            Architecture::S390x => return None,
+        })
+    }
+
+    /// Whether an image can be attached so.
+    pub(super) const fn takes(&self, attachment: Attachment) -> bool {
+        matches!(attachment, Attachment::Block) || self.has_nvdimm
+    }
+}
 
 /// What a machine is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Machine {
+    pub(super) board: Board,
     pub(super) accelerator: Accelerator,
     pub(super) memory_mib: u32,
     pub(super) kernel: PathBuf,
@@ -29,20 +78,21 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// The arguments of `qemu-system-x86_64`.
+    /// The arguments of QEMU.
     pub(super) fn arguments(&self) -> Vec<OsString> {
         let memory = self.memory_mib;
         let mut arguments = Arguments::default();
         let nvdimm = self.image.is_some() && self.attachment == Attachment::Nvdimm;
         let (accelerator, processor) = match self.accelerator {
             Accelerator::Kvm => ("kvm", "host"),
-            Accelerator::Emulation => ("tcg", "max"),
+            Accelerator::Emulation => ("tcg", self.board.emulated),
         };
         let slots =
             if nvdimm { format!("{memory}M,slots=1,maxmem=64G") } else { format!("{memory}M") };
         let nvdimm_option = if nvdimm { ",nvdimm=on" } else { "" };
         arguments.add("-nodefaults -no-user-config -no-reboot -display none -serial stdio");
-        arguments.pair("-machine", format!("q35,memory-backend=memory{nvdimm_option}"));
+        let name = self.board.name;
+        arguments.pair("-machine", format!("{name},memory-backend=memory{nvdimm_option}"));
         arguments.pair("-accel", accelerator);
         arguments.pair("-cpu", processor);
         arguments.pair("-m", slots);
@@ -64,7 +114,7 @@ impl Machine {
 
     /// The parameters of the kernel.
     fn kernel_line(&self) -> String {
-        let mut line = String::from("console=ttyS0 panic=1 reboot=k no_timer_check tsc=reliable");
+        let mut line = self.board.parameters.to_owned();
         if self.image.is_some() {
             line.push_str(match self.attachment {
                 Attachment::Block => {
@@ -180,6 +230,7 @@ mod tests {
 
     fn machine(attachment: Attachment) -> Machine {
         Machine {
+            board: Board::of(Architecture::X86_64).unwrap(),
             accelerator: Accelerator::Emulation,
             memory_mib: 512,
             kernel: "/k".into(),
@@ -216,6 +267,24 @@ mod tests {
         for part in parts {
             assert!(line.contains(part), "{part} in {line}");
         }
+    }
+
+    #[test]
+    fn each_processor_has_its_machine_and_its_console() {
+        let machine = |architecture| {
+            let board = Board::of(architecture).unwrap();
+            line(&Machine { board, ..machine(Attachment::Block) })
+        };
+        let arm = machine(Architecture::Aarch64);
+        assert!(arm.contains("-machine virt,gic-version=max,memory-backend=memory "), "{arm}");
+        assert!(arm.contains("-append console=ttyAMA0 panic=1 root=/dev/vda1"), "{arm}");
+        let power = machine(Architecture::Ppc64le);
+        assert!(power.contains("-machine pseries,") && power.contains("console=hvc0"), "{power}");
+        assert_eq!(Board::of(Architecture::S390x), None);
+        let takes = |a, attachment| Board::of(a).unwrap().takes(attachment);
+        assert!(takes(Architecture::X86_64, Attachment::Nvdimm));
+        assert!(!takes(Architecture::Aarch64, Attachment::Nvdimm));
+        assert!(takes(Architecture::Aarch64, Attachment::Block));
     }
 
     #[test]

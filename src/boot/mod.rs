@@ -27,10 +27,11 @@ use guest_probe::{AGENT_PORT, LISTENING};
 
 pub use kernel::Kernel;
 
+use crate::distro::Architecture;
 use crate::event::{Event, Listener};
 use crate::image::initrd::is_initrd;
 use console::Console;
-use machine::{Machine, Running};
+use machine::{Board, Machine, Running};
 use vsock::Vsock;
 
 /// What to boot, and how.
@@ -42,6 +43,8 @@ pub struct Request<'a> {
     pub kernel: Kernel<'a>,
     /// The static program of `guest-probe`, which loads the modules of a kernel that has some.
     pub loader: Option<&'a Path>,
+    /// The guest's processor.
+    pub architecture: Architecture,
     /// How an image is attached.
     pub attachment: Attachment,
     /// The program: `qemu-system-x86_64`, to be looked for as the shell would, or a path.
@@ -117,7 +120,8 @@ const SOCKET: &str = "vsock";
 pub fn boot(request: &Request<'_>, listener: Listener<'_>) -> Result<Outcome, Error> {
     let folder = Folder::make(request.work)?;
     let machine = prepare(request, &folder.path)?;
-    let wanted = request.accelerator.unwrap_or_else(|| first_accelerator(listener));
+    let first = || first_accelerator(request.architecture, listener);
+    let wanted = request.accelerator.unwrap_or_else(first);
     let trial = run(request, &folder, &machine(wanted))?;
     if !trial.is_dead || wanted != Accelerator::Kvm || request.accelerator.is_some() {
         return Ok(trial.outcome);
@@ -130,7 +134,10 @@ pub fn boot(request: &Request<'_>, listener: Listener<'_>) -> Result<Outcome, Er
 }
 
 /// Hardware virtualization where it seems to be there, else emulation, saying so.
-fn first_accelerator(listener: Listener<'_>) -> Accelerator {
+fn first_accelerator(architecture: Architecture, listener: Listener<'_>) -> Accelerator {
+    if Architecture::host() != Some(architecture) {
+        return Accelerator::Emulation;
+    }
     match fs_err::OpenOptions::new().read(true).write(true).open(KVM) {
         Ok(_) => Accelerator::Kvm,
         Err(error) => {
@@ -145,6 +152,11 @@ fn prepare(
     request: &Request<'_>,
     folder: &Path,
 ) -> Result<impl Fn(Accelerator) -> Machine + use<>, Error> {
+    let board = Board::of(request.architecture)
+        .ok_or(Error::NoMachine { architecture: request.architecture })?;
+    if !board.takes(request.attachment) {
+        return Err(Error::Attachment { architecture: request.architecture });
+    }
     let guest = std::path::absolute(request.guest);
     let guest = guest.map_err(|source| Error::Guest { path: request.guest.into(), source })?;
     let failed = |source| Error::Guest { path: guest.clone(), source };
@@ -170,6 +182,7 @@ fn prepare(
     let image = (!is_initrd).then_some((guest, size));
     let (memory_mib, attachment) = (request.memory_mib, request.attachment);
     Ok(move |accelerator| Machine {
+        board,
         accelerator,
         memory_mib,
         kernel: kernel.clone(),
@@ -371,6 +384,20 @@ fn as_seconds<S: serde::Serializer>(took: &Duration, serializer: S) -> Result<S:
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// There is no machine for this processor.
+    #[error(
+        "guests for {architecture} cannot be started: QEMU's machine for it has no vsock device that needs no privilege"
+    )]
+    NoMachine {
+        /// The guest's processor.
+        architecture: Architecture,
+    },
+    /// A machine that cannot take the image so.
+    #[error("machines for {architecture} take an image as a disk, and not as NVDIMM")]
+    Attachment {
+        /// The guest's processor.
+        architecture: Architecture,
+    },
     /// The image or initrd could not be read.
     #[error("cannot read the guest {}", path.display())]
     Guest {

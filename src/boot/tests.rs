@@ -38,6 +38,7 @@ impl Bench {
             guest: &self.guest,
             kernel: Kernel::File { vmlinuz: Path::new("/kernel"), modules: None },
             loader: None,
+            architecture: Architecture::X86_64,
             attachment: Attachment::Block,
             qemu: &self.qemu,
             accelerator,
@@ -89,6 +90,29 @@ fn nothing_is_on_disk_while_the_guest_runs() {
         Bench::new("echo up; sleep 0.4; ls ../ | grep -q boot- && echo left; exec sleep 60");
     let (outcome, _) = bench.boot(Some(Accelerator::Emulation));
     assert_eq!(outcome.unwrap().transcript, ["up"]);
+}
+
+#[test]
+fn what_has_no_machine_is_refused_before_anything_is_read() {
+    let request = |architecture, attachment| Request {
+        guest: Path::new("/nowhere"),
+        kernel: Kernel::File { vmlinuz: Path::new("/kernel"), modules: None },
+        loader: None,
+        architecture,
+        attachment,
+        qemu: Path::new("/nowhere"),
+        accelerator: None,
+        memory_mib: 256,
+        time_limit: Duration::from_secs(4),
+        work: Path::new("/tmp"),
+    };
+    let refused = |architecture, attachment| {
+        boot(&request(architecture, attachment), &|_| {}).unwrap_err().to_string()
+    };
+    let mainframe = refused(Architecture::S390x, Attachment::Block);
+    assert!(mainframe.starts_with("guests for s390x cannot be started"), "{mainframe}");
+    let arm = refused(Architecture::Aarch64, Attachment::Nvdimm);
+    assert!(arm.starts_with("machines for aarch64 take an image as a disk"), "{arm}");
 }
 
 #[test]
@@ -147,6 +171,7 @@ fn the_probe_answers(attachment: Attachment, write: impl Fn(Tree, &Path)) {
         guest: &guest,
         kernel: Kernel::File { vmlinuz: &vmlinuz, modules: Some(&package.join("lib/modules")) },
         loader: Some(&probe),
+        architecture: Architecture::X86_64,
         attachment,
         qemu: Path::new("qemu-system-x86_64"),
         accelerator: None,

@@ -1,32 +1,35 @@
 //! `osbuilder boot`: starts an image or initrd and asks its agent.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use osbuilder::boot::{self, Accelerator, Attachment, Kernel, Outcome, Request};
 use osbuilder::distro::Architecture;
 use osbuilder::event::{Event, Stage};
-use osbuilder::store::Store;
 use osbuilder::tree::Tree;
 
 use super::arguments::{Attach, BootArguments, BuildArguments};
 use super::request;
+use super::site::Site;
 use super::{Failure, Kind, Session};
 
 /// Boots, tells how it went, and says the same by the exit status.
 pub(super) fn run(arguments: &BootArguments, session: &Session) -> Result<ExitCode, Failure> {
-    let store = session.store()?;
     let architecture = architecture(arguments)?;
+    let qemu = qemu(architecture, session)?;
     let outcome = match &arguments.kernel {
         Some(vmlinuz) => {
             let modules = arguments.modules.as_deref();
-            start(arguments, Kernel::File { vmlinuz, modules }, architecture, session)?
+            let kernel = Kernel::File { vmlinuz, modules };
+            start(arguments, kernel, (architecture, &qemu), session)?
         }
         None => {
-            let tree = kernel_package(arguments, architecture, &store, session)?;
-            let kernel = Kernel::Package { tree: &tree, contents: &store };
-            start(arguments, kernel, architecture, session)?
+            let reading = request::read_plain(&for_kernel(arguments, architecture), session)?;
+            let site = Site::open(reading, session)?;
+            let tree = kernel_package(arguments, &site)?;
+            let kernel = Kernel::Package { tree: &tree, contents: &site.store };
+            start(arguments, kernel, (architecture, &qemu), session)?
         }
     };
     tell(&outcome, session);
@@ -34,36 +37,49 @@ pub(super) fn run(arguments: &BootArguments, session: &Session) -> Result<ExitCo
 }
 
 fn architecture(arguments: &BootArguments) -> Result<Architecture, Failure> {
-    let name = arguments.arch.as_deref().unwrap_or(std::env::consts::ARCH);
-    name.parse().map_err(|error| Failure::new(Kind::Request, error))
+    match (arguments.arch.as_deref(), Architecture::host()) {
+        (None, Some(host)) => Ok(host),
+        (name, _) => (name.unwrap_or(std::env::consts::ARCH).parse())
+            .map_err(|error| Failure::new(Kind::Request, error)),
+    }
 }
 
-/// Debian's kernel for virtual machines, from the archive or the cache.
-fn kernel_package(
-    arguments: &BootArguments,
-    architecture: Architecture,
-    store: &Store,
-    session: &Session,
-) -> Result<Tree, Failure> {
+/// The program that emulates machines of a processor. It is looked for before anything is
+/// downloaded.
+fn qemu(architecture: Architecture, session: &Session) -> Result<PathBuf, Failure> {
+    let (name, package) = match architecture {
+        Architecture::X86_64 => ("qemu-system-x86_64", "qemu-system-x86"),
+        Architecture::Aarch64 => ("qemu-system-aarch64", "qemu-system-arm"),
+        Architecture::Ppc64le => ("qemu-system-ppc64", "qemu-system-ppc"),
+        Architecture::S390x => ("qemu-system-s390x", "qemu-system-misc"),
+    };
+    session.environment.program(name).ok_or_else(|| {
+        Failure::new(Kind::Host, format!("the program {name} is not installed"))
+            .hint(format!("QEMU for {architecture} is in Debian's package {package}"))
+    })
+}
+
+/// A recipe with nothing but Debian's kernel for virtual machines.
+fn for_kernel(arguments: &BootArguments, architecture: Architecture) -> BuildArguments {
     let package = match architecture {
         Architecture::X86_64 => "linux-image-cloud-amd64",
         Architecture::Aarch64 => "linux-image-cloud-arm64",
         Architecture::Ppc64le => "linux-image-powerpc64le",
         Architecture::S390x => "linux-image-s390x",
     };
-    let build = BuildArguments {
+    BuildArguments {
         distro: Some("debian".to_owned()),
         arch: Some(architecture.kernel_name().to_owned()),
         package: vec![package.to_owned()],
         mirror: arguments.mirror.clone(),
         rootfs_only: true,
         ..BuildArguments::default()
-    };
-    let reading = request::read_plain(&build, session)?;
-    let listener = |event| session.hear(&event);
-    let network = session.environment.network();
-    let workshop = session.workshop(store, &network, arguments.offline, &listener);
-    osbuilder::kernel(&reading.recipe, &workshop).map_err(|error| {
+    }
+}
+
+/// The kernel, from the archive or the cache.
+fn kernel_package(arguments: &BootArguments, site: &Site<'_>) -> Result<Tree, Failure> {
+    osbuilder::kernel(site.recipe(), &site.workshop(arguments.offline)).map_err(|error| {
         Failure::from(error).hint("--kernel FILE names a kernel, and nothing is downloaded")
     })
 }
@@ -71,20 +87,21 @@ fn kernel_package(
 fn start(
     arguments: &BootArguments,
     kernel: Kernel<'_>,
-    architecture: Architecture,
+    (architecture, qemu): (Architecture, &Path),
     session: &Session,
 ) -> Result<Outcome, Failure> {
     let work = session.environment.temporary();
-    let qemu = PathBuf::from(format!("qemu-system-{}", qemu_name(architecture)));
+    let loader = session.probe(architecture);
     let request = Request {
         guest: &arguments.file,
         kernel,
-        loader: session.probe.as_deref(),
+        loader: loader.as_deref(),
+        architecture,
         attachment: match arguments.attach {
             Attach::Block => Attachment::Block,
             Attach::Nvdimm => Attachment::Nvdimm,
         },
-        qemu: &qemu,
+        qemu,
         accelerator: arguments.emulate.then_some(Accelerator::Emulation),
         memory_mib: arguments.memory,
         time_limit: Duration::from_secs(arguments.timeout),
@@ -92,16 +109,14 @@ fn start(
     };
     let listener = |event| session.hear(&event);
     session.hear(&Event::StageStarted { stage: Stage::Boot });
-    boot::boot(&request, &listener).map_err(|error| {
-        Failure::new(Kind::Host, error).hint("QEMU is in Debian's package qemu-system-x86")
+    boot::boot(&request, &listener).map_err(|error| match error {
+        boot::Error::NoMachine { .. } | boot::Error::Attachment { .. } => {
+            Failure::new(Kind::Request, error)
+        }
+        boot::Error::NoLoader => Failure::new(Kind::Host, error)
+            .hint(format!("`make program ARCH={architecture}` builds it")),
+        error => Failure::new(Kind::Host, error),
     })
-}
-
-const fn qemu_name(architecture: Architecture) -> &'static str {
-    match architecture {
-        Architecture::Ppc64le => "ppc64",
-        other => other.kernel_name(),
-    }
 }
 
 fn tell(outcome: &Outcome, session: &Session) {

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
 
 use osbuilder::digest::Digest;
 use osbuilder::epoch::Epoch;
@@ -19,6 +18,7 @@ use super::arguments::{
     RootfsArguments,
 };
 use super::request::{self, Extra};
+use super::site::Site;
 use super::{Failure, Kind, Session, locking, report};
 
 /// The names that Kata's make targets give to outputs.
@@ -39,19 +39,15 @@ fn provision(
     arguments: &BuildArguments,
     session: &Session,
 ) -> Result<ExitCode, Failure> {
-    let began = Instant::now();
-    let reading = request::read(arguments, &Extra::default(), session)?;
-    let store = session.store()?;
-    let listener = |event| session.hear(&event);
-    let network = session.environment.network();
-    let workshop = session.workshop(&store, &network, true, &listener);
-    let (guest, contents) = directory_as_guest(directory, &reading.recipe, &workshop)?;
-    let contents = Layered(&[&contents, &store]);
-    let guest = osbuilder::provision_only(guest, &contents, &reading.recipe, &workshop)
+    let site = Site::open(request::read(arguments, &Extra::default(), session)?, session)?;
+    let workshop = site.workshop(true);
+    let (guest, contents) = directory_as_guest(directory, site.recipe(), &workshop)?;
+    let contents = Layered(&[&contents, &site.store]);
+    let guest = osbuilder::provision_only(guest, &contents, site.recipe(), &workshop)
         .map_err(Failure::from)?;
     let target = Target { form: Form::Rootfs, path: directory.to_owned() };
-    let written = write(&target, &guest, &contents, &reading.recipe, &workshop)?;
-    report::built(&written, None, began.elapsed(), session);
+    let written = write(&target, &guest, &contents, (site.recipe(), &workshop))?;
+    report::built(&written, None, site.took(), session);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -117,14 +113,11 @@ pub(super) fn recipe(arguments: &RecipeArguments, session: &Session) -> Result<E
 /// `osbuilder lock`.
 pub(super) fn lock(arguments: &BuildArguments, session: &Session) -> Result<ExitCode, Failure> {
     let extra = Extra { without_agent: true, ..Extra::default() };
-    let reading = request::read(arguments, &extra, session)?;
-    let store = session.store()?;
+    let site = Site::open(request::read(arguments, &extra, session)?, session)?;
     let path = (arguments.lock.clone().or_else(|| arguments.output.clone()))
         .unwrap_or_else(|| PathBuf::from(locking::FILE_NAME));
-    let listener = |event| session.hear(&event);
-    let network = session.environment.network();
-    let workshop = session.workshop(&store, &network, arguments.offline, &listener);
-    let lock = osbuilder::resolve(&reading.recipe, &workshop).map_err(Failure::from)?;
+    let workshop = site.workshop(arguments.offline);
+    let lock = osbuilder::resolve(site.recipe(), &workshop).map_err(Failure::from)?;
     locking::write(&lock, &path, session)?;
     report::locked(&lock, &path, session);
     Ok(ExitCode::SUCCESS)
@@ -137,28 +130,24 @@ fn run(
     extra: &Extra,
     session: &Session,
 ) -> Result<ExitCode, Failure> {
-    let began = Instant::now();
-    let reading = request::read(arguments, extra, session)?;
-    let target = Target::choose(form, arguments, &reading);
-    let store = session.store()?;
-    let listener = |event| session.hear(&event);
-    let network = session.environment.network();
-    let mut workshop = session.workshop(&store, &network, arguments.offline, &listener);
+    let site = Site::open(request::read(arguments, extra, session)?, session)?;
+    let target = Target::choose(form, arguments, &site.reading);
+    let mut workshop = site.workshop(arguments.offline);
     let lock_path = arguments.lock.clone().unwrap_or_else(|| locking::beside(&target.path));
-    let followed = locking::read(&lock_path, arguments, &reading.recipe, session)?;
+    let followed = locking::read(&lock_path, arguments, site.recipe(), session)?;
     workshop.followed = followed.as_ref();
     let (lock, guest) = match &followed {
-        Some(lock) => (lock.clone(), osbuilder::install(&reading.recipe, lock, &workshop)),
-        None => choose_and_install(&reading.recipe, &workshop).map_err(Failure::from)?,
+        Some(lock) => (lock.clone(), osbuilder::install(site.recipe(), lock, &workshop)),
+        None => choose_and_install(site.recipe(), &workshop).map_err(Failure::from)?,
     };
     let guest = guest
-        .and_then(|guest| osbuilder::provision(guest, &reading.recipe, &workshop))
+        .and_then(|guest| osbuilder::provision(guest, site.recipe(), &workshop))
         .map_err(Failure::from)?;
-    let written = write(&target, &guest, &store, &reading.recipe, &workshop)?;
+    let written = write(&target, &guest, &site.store, (site.recipe(), &workshop))?;
     if followed.is_none() {
         locking::write(&lock, &lock_path, session)?;
     }
-    report::built(&written, Some((&lock, &lock_path)), began.elapsed(), session);
+    report::built(&written, Some((&lock, &lock_path)), site.took(), session);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -188,16 +177,12 @@ fn pack(
     extra: &Extra,
     session: &Session,
 ) -> Result<ExitCode, Failure> {
-    let began = Instant::now();
-    let reading = request::read(arguments, extra, session)?;
-    let target = Target::choose(form, arguments, &reading);
-    let store = session.store()?;
-    let listener = |event| session.hear(&event);
-    let network = session.environment.network();
-    let workshop = session.workshop(&store, &network, true, &listener);
-    let (guest, contents) = directory_as_guest(rootfs, &reading.recipe, &workshop)?;
-    let written = write(&target, &guest, &contents, &reading.recipe, &workshop)?;
-    report::built(&written, None, began.elapsed(), session);
+    let site = Site::open(request::read(arguments, extra, session)?, session)?;
+    let target = Target::choose(form, arguments, &site.reading);
+    let workshop = site.workshop(true);
+    let (guest, contents) = directory_as_guest(rootfs, site.recipe(), &workshop)?;
+    let written = write(&target, &guest, &contents, (site.recipe(), &workshop))?;
+    report::built(&written, None, site.took(), session);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -205,8 +190,7 @@ fn write(
     target: &Target,
     guest: &Guest,
     contents: &dyn Contents,
-    recipe: &Recipe,
-    workshop: &Workshop<'_>,
+    (recipe, workshop): (&Recipe, &Workshop<'_>),
 ) -> Result<Written, Failure> {
     let source = Source { tree: &guest.tree, contents, epoch: guest.epoch };
     let path = &target.path;

@@ -66,6 +66,12 @@ impl Environment {
         }
     }
 
+    /// A program, where the shell would find it.
+    pub(super) fn program(&self, name: &str) -> Option<PathBuf> {
+        let folders = std::env::split_paths(self.get("PATH").unwrap_or("/usr/bin:/bin"));
+        folders.map(|folder| folder.join(name)).find(|path| path.is_file())
+    }
+
     /// The folder for temporary files: `$TMPDIR`, else `/tmp`.
     pub(super) fn temporary(&self) -> PathBuf {
         self.get("TMPDIR").unwrap_or("/tmp").into()

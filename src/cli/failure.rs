@@ -102,9 +102,10 @@ impl From<osbuilder::Error> for Failure {
         let kind = match &error {
             Error::Indexes(_) | Error::Packages(_) => Kind::Network,
             Error::Store(_) | Error::Configure(configure::Error::Sandbox(_)) => Kind::Host,
-            Error::Resolve(_) | Error::Input { .. } | Error::Unnamed { .. } | Error::NoProbe => {
-                Kind::Request
-            }
+            Error::Resolve(_)
+            | Error::Input { .. }
+            | Error::Unnamed { .. }
+            | Error::NoProbe { .. } => Kind::Request,
             _ => Kind::Failed,
         };
         let hint = match &error {
@@ -120,7 +121,7 @@ impl From<osbuilder::Error> for Failure {
                 "--init (AGENT_INIT) says what starts first; --any-tree (SKIP_ROOTFS_CHECK=yes) \
                  accepts trees that are no guests",
             ),
-            Error::NoProbe => Some("`cargo build --package guest-probe` makes it"),
+            Error::NoProbe { .. } => Some("`make program ARCH=…` builds it for a processor"),
             _ => None,
         };
         let failure = Self::new(kind, error);

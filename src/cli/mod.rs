@@ -18,19 +18,17 @@ mod report;
 mod request;
 mod show;
 mod signals;
+mod site;
 mod size;
 
 use std::io::{self, Write};
-use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::thread;
 
 use clap::Parser;
-use osbuilder::Workshop;
-use osbuilder::event::{Event, Listener};
-use osbuilder::fetch::Network;
+use osbuilder::distro::Architecture;
+use osbuilder::event::Event;
 use osbuilder::store::Store;
 use rustix::fs::{Gid, Uid};
 
@@ -45,8 +43,8 @@ struct Session {
     environment: Environment,
     cache: PathBuf,
     json: bool,
-    /// The bundled stand-in for the agent.
-    probe: Option<PathBuf>,
+    /// Where the program lies.
+    folder: Option<PathBuf>,
 }
 
 impl Session {
@@ -60,25 +58,13 @@ impl Session {
         let _gone = writeln!(io::stdout().lock(), "{line}");
     }
 
-    /// What the library's stages share.
-    fn workshop<'a>(
-        &'a self,
-        store: &'a Store,
-        network: &'a Network,
-        offline: bool,
-        listener: Listener<'a>,
-    ) -> Workshop<'a> {
-        Workshop {
-            store,
-            network,
-            offline,
-            now: self.environment.now,
-            followed: None,
-            threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-            owner: self.environment.caller(),
-            probe: self.probe.as_deref(),
-            listener,
-        }
+    /// The bundled stand-in for the agent on a processor: it stands beside the program, or in the
+    /// folder where an installation puts it.
+    fn probe(&self, architecture: Architecture) -> Option<PathBuf> {
+        let folder = self.folder.as_ref()?;
+        let name = format!("guest-probe-{architecture}");
+        let places = [folder.join(&name), folder.join("../libexec/osbuilder").join(&name)];
+        places.into_iter().find(|path| path.is_file())
     }
 
     /// Under sudo, makes a file that root wrote the caller's.
@@ -105,7 +91,7 @@ pub(super) fn run() -> ExitCode {
         show: Show::new(manner, arguments.verbose),
         cache: arguments.cache.clone().unwrap_or_else(|| environment.cache()),
         json: arguments.json,
-        probe: probe(),
+        folder: std::env::current_exe().ok().and_then(|path| Some(path.parent()?.to_owned())),
         environment,
     };
     let outcome = signals::watch()
@@ -129,13 +115,4 @@ fn perform(verb: Verb, session: &Session) -> Result<ExitCode, Failure> {
         Verb::Inspect(arguments) => inspect::run(&arguments, session),
         Verb::Man(arguments) => man::run(&arguments),
     }
-}
-
-/// The probe stands beside the program, or in the folder where an installation puts it.
-fn probe() -> Option<PathBuf> {
-    let program = std::env::current_exe().ok()?;
-    let folder = program.parent()?;
-    let name = format!("guest-probe-{}", std::env::consts::ARCH);
-    let places = [folder.join(&name), folder.join("../libexec/osbuilder").join(&name)];
-    places.into_iter().find(|path| path.is_file())
 }

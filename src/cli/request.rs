@@ -54,7 +54,7 @@ fn from(
 ) -> Result<Reading, Failure> {
     let source = Path::new("../../src/agent");
     let surroundings = Surroundings {
-        host: std::env::consts::ARCH.parse::<Architecture>().ok().or_else(powerpc),
+        host: Architecture::host(),
         agent_source: source.is_dir().then(|| source.to_owned()),
         without_agent: extra.without_agent,
     };
@@ -64,12 +64,6 @@ fn from(
         recipe::read(request).map_err(|mistakes| Failure::new(Kind::Request, mistakes))?;
     reading.remarks.iter().for_each(|remark| session.show.hear(remark));
     Ok(reading)
-}
-
-/// Rust calls both byte orders `powerpc64`; Kata knows the little one only.
-fn powerpc() -> Option<Architecture> {
-    let is_power = std::env::consts::ARCH == "powerpc64" && cfg!(target_endian = "little");
-    is_power.then_some(Architecture::Ppc64le)
 }
 
 fn options(arguments: &BuildArguments, extra: &Extra) -> Options {

@@ -39,7 +39,7 @@ const FOLDERS: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/usr/libexec/qemu-bin
 /// # Errors
 /// [`Error::Sandbox`] when this host offers no sandbox at all.
 pub(super) fn runner(architecture: Architecture) -> Result<Runner, Error> {
-    if architecture.kernel_name() == native() || is_registered(architecture) {
+    if Some(architecture) == Architecture::host() || is_registered(architecture) {
         return Ok(Runner::Kernel);
     }
     of_this_host(architecture, &FOLDERS.map(Path::new))
@@ -82,11 +82,6 @@ const fn machine(architecture: Architecture) -> Machine {
         Architecture::Ppc64le => Machine { number: 21, big_endian: false },
         Architecture::S390x => Machine { number: 22, big_endian: true },
     }
-}
-
-/// The kernel's name of the architecture that this program was built for.
-pub(super) const fn native() -> &'static str {
-    if cfg!(target_arch = "powerpc64") { "ppc64le" } else { std::env::consts::ARCH }
 }
 
 /// Whether the kernel runs an architecture's programs by an emulator that it holds open: only with

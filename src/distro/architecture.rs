@@ -20,6 +20,16 @@ impl Architecture {
     /// All of them, in the order in which tables show them.
     pub const ALL: [Self; 4] = [Self::X86_64, Self::Aarch64, Self::Ppc64le, Self::S390x];
 
+    /// The one that this program was built for, if guests can have it. Rust calls both byte orders
+    /// of POWER `powerpc64`; Kata knows the little one only.
+    pub fn host() -> Option<Self> {
+        match std::env::consts::ARCH {
+            "powerpc64" if cfg!(target_endian = "little") => Some(Self::Ppc64le),
+            "powerpc64" => None,
+            name => name.parse().ok(),
+        }
+    }
+
     /// The kernel's name: `x86_64`.
     pub const fn kernel_name(self) -> &'static str {
         match self {

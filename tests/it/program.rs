@@ -17,6 +17,7 @@ pub(crate) fn osbuilder_in(
     #[expect(clippy::disallowed_methods, reason = "the program is what is tested")]
     let mut command = Command::new(env!("CARGO_BIN_EXE_osbuilder"));
     command.args(arguments).current_dir(folder).env_clear().env("HOME", folder);
+    command.env("PATH", "/nowhere");
     command.envs(variables.iter().copied()).output().unwrap()
 }
 
@@ -106,4 +107,19 @@ fn k2_a_measured_image_comes_with_the_line_that_kata_s_tools_read() {
     assert_eq!(measure("", &[]), line);
     assert!(measure("", &["--salt", "0bad"]).contains("salt=0bad,"));
     assert_ne!(measure("", &["--salt", "random"]), measure("", &["--salt", "random"]));
+}
+
+#[test]
+fn a_machine_without_qemu_is_told_which_package_has_it_before_anything_is_fetched() {
+    for (arch, package) in [
+        ("x86_64", "qemu-system-x86"),
+        ("aarch64", "qemu-system-arm"),
+        ("ppc64le", "qemu-system-ppc"),
+    ] {
+        let output = osbuilder(&["boot", "kata-containers.img", "--arch", arch]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(4), "{told}");
+        assert!(told.starts_with("error: the program qemu-system-"), "{told}");
+        assert!(told.contains(&format!("hint: QEMU for {arch} is in Debian's package {package}")));
+    }
 }

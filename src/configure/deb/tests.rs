@@ -86,8 +86,7 @@ fn run(store: &Store, packages: Vec<Package>) -> Option<(Result<Tree, Error>, Ve
         eprintln!("skipped: this host has no perl where Debian has it");
         return None;
     };
-    let architecture =
-        Architecture::ALL.into_iter().find(|a| a.kernel_name() == foreign::native()).unwrap();
+    let architecture = Architecture::host().unwrap();
     let events = Mutex::new(Vec::new());
     let listener = |event| events.lock().unwrap().push(event);
     let epoch = Epoch::new(1_000_000_000).unwrap();
@@ -220,8 +219,7 @@ fn s16_a_link_that_a_script_plants_under_later_files_leads_nowhere_outside() {
     let Some(mut unpacked) = unpacked(vec![first, second]) else { return };
     put(&mut unpacked.tree, "usr/late/file", 0o644, b"text");
     let epoch = Epoch::default();
-    let architecture =
-        Architecture::ALL.into_iter().find(|a| a.kernel_name() == foreign::native()).unwrap();
+    let architecture = Architecture::host().unwrap();
     let result = configure_for(architecture, unpacked, epoch, &store, &crate::event::nobody);
     assert!(matches!(result, Err(Error::Disk { .. })), "{result:?}");
     assert_eq!(fs_err::read_dir(outside.path()).unwrap().count(), 0);
