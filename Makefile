@@ -143,15 +143,22 @@ always:
 HOST_TRIPLE = $(shell $(AS_CALLER) rustc -vV | sed -n 's/^host: //p')
 QUIET = $(if $(wildcard $(TARGET_DIR)/release/guest-probe-*),--quiet)
 
-# For another processor, the stand-in needs that one's standard library, which rustup brings; what
-# links it is Rust's own.
+# For another processor, the stand-in needs that one's standard library, which rustup brings. Where
+# Rust has a C library too, Rust's own linker is enough; else Debian's cross compiler links
+# (gcc-powerpc64le-linux-gnu, gcc-s390x-linux-gnu).
 FOREIGN := $(filter-out $(shell uname -m),$(ARCH))
-FOREIGN_TARGET := $(FOREIGN:ppc64le=powerpc64le)-unknown-linux-musl
-ifneq ($(FOREIGN),)
+LINK_x86_64 := x86_64-unknown-linux-musl rust-lld
+LINK_aarch64 := aarch64-unknown-linux-musl rust-lld
+LINK_ppc64le := powerpc64le-unknown-linux-gnu powerpc64le-linux-gnu-gcc
+LINK_s390x := s390x-unknown-linux-gnu s390x-linux-gnu-gcc
+FOREIGN_TARGET := $(firstword $(LINK_$(FOREIGN)))
+FOREIGN_LINKER := $(lastword $(LINK_$(FOREIGN)))
+ifneq ($(FOREIGN_TARGET),)
 define BUILD_FOREIGN_PROBE
 $(AS_CALLER) rustup --quiet target add $(FOREIGN_TARGET)
-$(AS_CALLER) env RUSTFLAGS="-C linker=rust-lld" $(CARGO) build $(QUIET) --release --locked \
-	--package guest-probe --target $(FOREIGN_TARGET) --target-dir $(TARGET_DIR)/static
+$(AS_CALLER) env RUSTFLAGS="-C target-feature=+crt-static -C linker=$(FOREIGN_LINKER)" \
+	$(CARGO) build $(QUIET) --release --locked --package guest-probe --target $(FOREIGN_TARGET) \
+	--target-dir $(TARGET_DIR)/static
 $(AS_CALLER) cp $(TARGET_DIR)/static/$(FOREIGN_TARGET)/release/guest-probe \
 	$(TARGET_DIR)/release/guest-probe-$(FOREIGN)
 endef

@@ -39,7 +39,8 @@ pub enum Kernel<'a> {
         /// Its modules.
         modules: Option<&'a Path>,
     },
-    /// A distribution's kernel package, unpacked: `/boot/vmlinuz-…` and `/lib/modules/…`.
+    /// A distribution's kernel package, unpacked: `/boot/vmlinuz-…` (or `vmlinux-…`) and
+    /// `/lib/modules/…`.
     Package {
         /// Its files.
         tree: &'a Tree,
@@ -68,7 +69,10 @@ impl Kernel<'_> {
         };
         let is_kernel = |path: &TreePath| {
             let boot = TreePath::parse("boot").expect("the path is clean");
-            path.parent() == Some(boot) && path.name().is_some_and(|n| n.starts_with(b"vmlinuz-"))
+            let name = path.name().unwrap_or_default();
+            // POWER's kernels are not packed.
+            let is_named = name.starts_with(b"vmlinuz-") || name.starts_with(b"vmlinux-");
+            path.parent() == Some(boot) && is_named
         };
         let found = tree.walk().filter(|(path, ..)| is_kernel(path)).last();
         let Some((path, _, Inode { kind: Kind::Regular(content), .. })) = found else {
@@ -244,7 +248,8 @@ mod tests {
     fn modules_come_after_what_they_need_whatever_they_are_compressed_with() {
         let zstd = |bytes: &[u8]| zstd::encode_all(bytes, 1).unwrap();
         let tree = package(&[
-            ("boot/vmlinuz-6.1", b"kernel"),
+            ("boot/vmlinux-6.1", b"kernel"),
+            ("boot/System.map-6.1", b""),
             ("lib/modules/6.1/a/virtio_pci.ko", &module(b"depends=virtio,virtio-ring\0")),
             ("lib/modules/6.1/virtio.ko.zst", &zstd(&module(b"depends=virtio_ring\0"))),
             ("lib/modules/6.1/virtio_ring.ko", &module(b"depends=built_in\0")),

@@ -15,18 +15,6 @@ use crate::{Outcome, say, small};
 /// How often each pair is run.
 const ROUNDS: usize = 3;
 
-const PACKAGES: &[&str] = &[
-    "chrony",
-    "coreutils",
-    "cryptsetup-bin",
-    "dbus",
-    "e2fsprogs",
-    "init",
-    "iptables",
-    "kmod",
-    "libseccomp2",
-    "systemd",
-];
 const CODENAME: &str = "bookworm";
 
 /// Folders and inputs of one run.
@@ -88,7 +76,7 @@ impl Bench {
     /// Fills the cache with packages, makes a local repository of them for the peer, and a
     /// directory for both to pack.
     fn prepare(&self) -> Outcome {
-        let list: Vec<String> = PACKAGES.iter().map(|name| format!("{name:?}")).collect();
+        let list: Vec<String> = peer::SYSTEMD.iter().map(|name| format!("{name:?}")).collect();
         let text = format!(
             "distribution = \"debian\"\nversion = \"{CODENAME}\"\npackages = [{}]\n",
             list.join(", ")
@@ -159,7 +147,7 @@ impl Bench {
         );
         command.env("SOURCE_DATE_EPOCH", "1700000000");
         command.args(["--mode=root", "--quiet", "--variant=required", "--format=directory"]);
-        command.arg(format!("--include={}", PACKAGES.join(",")));
+        command.arg(format!("--include={}", peer::SYSTEMD.join(",")));
         command.args([CODENAME]).arg(self.work.join(format!("theirs-{round}"))).arg(source);
         command
     }

@@ -22,7 +22,7 @@ const USAGE: &str = "\
 usage: cargo xtask TASK
 
   test               every check
-  boot               build guests for both inits and start them
+  boot [ARCH]        build guests for both inits and start them, perhaps of another processor
   parity [CASE …]    compare our Debian trees path by path with mmdebstrap's (needs root)
   repro              build twice under different conditions and compare bytes (needs root)
   kill               kill a hundred builds at any moment; each next one gives the same bytes
@@ -36,6 +36,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["test"] => check::run(),
         ["boot"] => boot::run(),
+        ["boot", architecture] => boot::run_foreign(architecture),
         ["parity", cases @ ..] => parity::run(cases),
         ["repro"] => repro::run(),
         ["kill"] => kill::run(),

@@ -22,25 +22,13 @@ struct Case {
     packages: &'static [&'static str],
 }
 
-const SYSTEMD: &[&str] = &[
-    "chrony",
-    "coreutils",
-    "cryptsetup-bin",
-    "dbus",
-    "e2fsprogs",
-    "init",
-    "iptables",
-    "kmod",
-    "libseccomp2",
-    "systemd",
-];
 const AGENT: &[&str] =
     &["chrony", "coreutils", "cryptsetup-bin", "e2fsprogs", "iptables", "kmod", "libseccomp2"];
 
 const CASES: &[Case] = &[
-    Case { name: "bookworm-systemd", codename: "bookworm", packages: SYSTEMD },
+    Case { name: "bookworm-systemd", codename: "bookworm", packages: peer::SYSTEMD },
     Case { name: "bookworm-agent", codename: "bookworm", packages: AGENT },
-    Case { name: "trixie-systemd", codename: "trixie", packages: SYSTEMD },
+    Case { name: "trixie-systemd", codename: "trixie", packages: peer::SYSTEMD },
     Case { name: "trixie-agent", codename: "trixie", packages: AGENT },
 ];
 

@@ -3,6 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
+/// What Kata's guests of Debian are made of where systemd is the init.
+pub(crate) const SYSTEMD: &[&str] = &[
+    "chrony",
+    "coreutils",
+    "cryptsetup-bin",
+    "dbus",
+    "e2fsprogs",
+    "init",
+    "iptables",
+    "kmod",
+    "libseccomp2",
+    "systemd",
+];
+
 /// Where the host gets Debian from, as its apt configuration says: archive and security roots.
 #[derive(Debug)]
 pub(crate) struct Mirrors {
