@@ -62,7 +62,9 @@ pub fn install(recipe: &Recipe, lock: &Lock, workshop: &Workshop<'_>) -> Result<
         return Ok(Guest { tree, epoch });
     }
     let packages = workshop.stage(Stage::Fetch, || {
-        fetch::packages(lock, recipe, &workshop.fetching()).map_err(Error::Packages)
+        let ahead = unpack::Ahead::new(recipe, store);
+        let arrived: fetch::Arrived<'_> = &|package, archive| ahead.open(package, archive);
+        fetch::packages(lock, recipe, &workshop.fetching(), arrived).map_err(Error::Packages)
     })?;
     let unpacked = workshop.stage(Stage::Unpack, || {
         let opened = unpack::open(&packages, recipe, workshop.store, workshop.listener);
@@ -115,7 +117,7 @@ pub fn kernel(recipe: &Recipe, workshop: &Workshop<'_>) -> Result<tree::Tree, Er
     let mut lock = resolve(recipe, workshop)?;
     lock.packages.retain(|package| package.name.as_str().starts_with("linux-image-"));
     let packages = workshop.stage(Stage::Fetch, || {
-        fetch::packages(&lock, recipe, &workshop.fetching()).map_err(Error::Packages)
+        fetch::packages(&lock, recipe, &workshop.fetching(), &|_, _| ()).map_err(Error::Packages)
     })?;
     let opened = unpack::open(&packages, recipe, workshop.store, workshop.listener);
     let unpacked = opened.and_then(|opened| unpack::unpack(opened, recipe, lock.epoch));

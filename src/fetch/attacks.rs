@@ -63,6 +63,9 @@ fn r1_a_package_changed_inside_the_cache_is_never_used() {
     // It was put aside, so the next build fetches it again.
     assert_eq!(world.packages(&lock).unwrap().iter().len(), 1);
     assert!(read().is_ok());
+    // What the cache has does not arrive: twice it was fetched, the third time it is there.
+    assert_eq!(world.packages(&lock).unwrap().iter().len(), 1);
+    assert_eq!(world.arrived.lock().unwrap().len(), 2);
 }
 
 #[test]

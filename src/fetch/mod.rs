@@ -41,7 +41,7 @@ pub use deb::{FrameError, Refusal as DebRefusal, ReleaseError};
 pub use freshness::Stale;
 pub use object::Failure;
 pub use openpgp::{Error as SignatureError, Fingerprint};
-pub use packages::{Archive, Packages};
+pub use packages::{Archive, Arrived, Packages};
 pub use proxy::Proxies;
 pub use transport::{Error as TransportError, Network, Patience};
 pub use url::{Error as UrlError, Scheme, Url};
@@ -152,12 +152,18 @@ fn side_by_side<S: Sync>(
     results.into_iter().collect()
 }
 
-/// Brings and verifies the packages of `lock`; what the store has is not fetched.
+/// Brings and verifies the packages of `lock`; what the store has is not fetched. Each package that
+/// was fetched is told to `arrived` on the thread that fetched it, while others are on their way.
 ///
 /// # Errors
 /// See [`Error`]. What arrived before the failure stays in the store, verified.
-pub fn packages(lock: &Lock, recipe: &Recipe, context: &Context<'_>) -> Result<Packages, Error> {
-    packages::packages(lock, recipe, context)
+pub fn packages(
+    lock: &Lock,
+    recipe: &Recipe,
+    context: &Context<'_>,
+    arrived: Arrived<'_>,
+) -> Result<Packages, Error> {
+    packages::packages(lock, recipe, context, arrived)
 }
 
 /// Why a family's index is not believed: [`DebRefusal`].

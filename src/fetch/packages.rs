@@ -48,6 +48,9 @@ impl Archive<'_> {
     }
 }
 
+/// Who hears of each package that was fetched.
+pub type Arrived<'a> = &'a (dyn Fn(&LockedPackage, Archive<'_>) + Sync);
+
 /// How many archives are fetched at once. More makes mirrors angry and nothing faster.
 const AT_ONCE: usize = 6;
 
@@ -56,6 +59,7 @@ pub(super) fn packages(
     lock: &Lock,
     recipe: &Recipe,
     context: &Context<'_>,
+    arrived: Arrived<'_>,
 ) -> Result<Packages, Error> {
     let wanted = missing(lock, context)?;
     if !wanted.is_empty() {
@@ -65,7 +69,7 @@ pub(super) fn packages(
             let what = format!("{} packages ({} …)", wanted.len(), names.join(", "));
             return Err(Error::NotCached { what });
         }
-        download(lock, recipe, context, &wanted)?;
+        download(lock, recipe, context, (&wanted, arrived))?;
     }
     Ok(Packages { store: context.store.clone(), packages: lock.packages.clone() })
 }
@@ -88,14 +92,14 @@ fn download(
     lock: &Lock,
     recipe: &Recipe,
     context: &Context<'_>,
-    wanted: &[&LockedPackage],
+    (wanted, arrived): (&[&LockedPackage], Arrived<'_>),
 ) -> Result<(), Error> {
     let transport = Transport::new(context.network);
     let places = match recipe.distro.family {
         Family::Deb => deb::places(&lock.repositories, recipe, context)?,
     };
     let family = recipe.distro.family;
-    let work = Work { transport: &transport, context, lock, places: &places, family };
+    let work = Work { transport: &transport, context, lock, places: &places, family, arrived };
     let progress = Progress::new(wanted);
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
@@ -129,6 +133,7 @@ struct Work<'a> {
     /// Where the packages of each repository of the lock may be fetched.
     places: &'a [Vec<Url>],
     family: Family,
+    arrived: Arrived<'a>,
 }
 
 impl Work<'_> {
@@ -139,7 +144,11 @@ impl Work<'_> {
         for mirror in mirrors {
             let url = mirror.join(&package.path);
             match object::bring((self.transport, self.context.store), &url, wanted) {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    let store = &self.context.store;
+                    (self.arrived)(package, Archive { store, locked: package });
+                    return Ok(());
+                }
                 Err(Failure::Store { source, .. }) => {
                     let what = format!("{} {}", package.name, package.version);
                     return Err(Error::Keep { what, source });

@@ -30,6 +30,8 @@ pub(super) struct World {
     pub lock: Option<Lock>,
     pub offline: bool,
     pub warnings: Mutex<Vec<String>>,
+    /// Packages that were fetched.
+    pub arrived: Mutex<Vec<String>>,
 }
 
 impl World {
@@ -56,6 +58,7 @@ impl World {
             lock: None,
             offline: false,
             warnings: Mutex::default(),
+            arrived: Mutex::default(),
             folder,
         }
     }
@@ -69,7 +72,11 @@ impl World {
     }
 
     pub(super) fn packages(&self, lock: &Lock) -> Result<Packages, Error> {
-        self.with_context(|context| super::packages(lock, &self.recipe, context))
+        let arrived: super::Arrived<'_> = &|package, archive| {
+            assert!(archive.open().is_ok());
+            self.arrived.lock().unwrap().push(package.name.to_string());
+        };
+        self.with_context(|context| super::packages(lock, &self.recipe, context, arrived))
     }
 
     fn with_context<T>(&self, run: impl FnOnce(&Context<'_>) -> T) -> T {

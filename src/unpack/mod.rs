@@ -5,6 +5,7 @@
 //! How packages lie over each other is their family's business (`deb/`). Archives are read in
 //! parallel and only once for each cache; the rest is arithmetic on values.
 
+mod ahead;
 pub mod deb;
 mod tarball;
 
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+pub use ahead::Ahead;
 pub use tarball::tarball;
 
 use crate::distro::Family;

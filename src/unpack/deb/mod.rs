@@ -94,6 +94,15 @@ impl Opened {
     }
 }
 
+/// Reads one archive into the store, where [`Opened::open`] will find it, or find the same error.
+pub(super) fn open_ahead<R: Read>(
+    package: &LockedPackage,
+    archive: impl FnOnce() -> io::Result<R>,
+    store: &Store,
+) {
+    drop(load::load(package, archive, store));
+}
+
 /// Lays packages out: see [`super::unpack`]. They come in the order in which they were laid out:
 /// essential ones first, then those that others need before they are unpacked, then the rest, each
 /// group sorted by name. Configuration files already have their final names.
