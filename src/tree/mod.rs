@@ -7,18 +7,20 @@
 //! This room never touches the disk. Directories on disk become trees in `store`, and trees
 //! become directories there too.
 
+mod content;
+mod inode;
 mod listing;
 mod overlay;
 mod path;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
-use std::sync::Arc;
 
+pub use content::{Content, Contents, Layered, NoContents};
+pub use inode::{Device, Inode, Kind, Meta};
 pub use listing::ParseError as ListingError;
 pub use path::{BadPath, NAME_MAX, PATH_MAX, TreePath, escape, unescape};
-
-use crate::digest::Digest;
 
 /// The number of an inode within one tree. Two paths with the same id are hard links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,158 +31,6 @@ pub struct InodeId(usize);
 pub struct Tree {
     /// Inodes to which no name leads any more stay: a tree lives for one build, and ids stay valid.
     inodes: Vec<Inode>,
-}
-
-/// One file of any kind, whatever names lead to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inode {
-    /// Owner, mode, time, attributes.
-    pub meta: Meta,
-    /// What it is, with what belongs to that.
-    pub kind: Kind,
-}
-
-/// What every kind of file has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Meta {
-    /// Permission bits with set-uid, set-gid and sticky: at most `0o7777`.
-    pub mode: u16,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-    /// Last modification, in whole seconds since 1970.
-    pub mtime: i64,
-    /// Extended attributes by full name (`security.capability`).
-    pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
-}
-
-impl Meta {
-    /// Owned by root, modified in 1970, no attributes.
-    pub const fn root(mode: u16) -> Self {
-        Self { mode, uid: 0, gid: 0, mtime: 0, xattrs: BTreeMap::new() }
-    }
-}
-
-/// The kinds of file that Linux knows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
-    /// A directory, its entries sorted by name.
-    Directory(BTreeMap<Box<[u8]>, InodeId>),
-    /// A regular file.
-    Regular(Content),
-    /// A symbolic link and its target, as it is written.
-    Symlink(Box<[u8]>),
-    /// A character device.
-    CharacterDevice(Device),
-    /// A block device.
-    BlockDevice(Device),
-    /// A named pipe.
-    Fifo,
-    /// A Unix socket.
-    Socket,
-}
-
-/// The number of a device node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Device {
-    /// Major number: the driver.
-    pub major: u32,
-    /// Minor number: the instance.
-    pub minor: u32,
-}
-
-/// The content of a regular file, by reference.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
-    /// The bytes themselves, for what osbuilder writes: small.
-    Inline(Arc<[u8]>),
-    /// Bytes that a [`Contents`] can open.
-    Stored {
-        /// The digest of the bytes.
-        digest: Digest,
-        /// How many bytes.
-        size: u64,
-    },
-}
-
-impl Content {
-    /// An empty file.
-    pub fn empty() -> Self {
-        Self::Inline(Arc::from([]))
-    }
-
-    /// The size in bytes.
-    pub fn size(&self) -> u64 {
-        match self {
-            Self::Inline(bytes) => bytes.len() as u64,
-            Self::Stored { size, .. } => *size,
-        }
-    }
-
-    /// The digest of the bytes.
-    pub fn digest(&self) -> Digest {
-        match self {
-            Self::Inline(bytes) => Digest::of(bytes),
-            Self::Stored { digest, .. } => *digest,
-        }
-    }
-
-    /// Opens the bytes for reading.
-    ///
-    /// # Errors
-    /// Whatever `contents` reports for a stored content.
-    pub fn open<'a>(&'a self, contents: &'a dyn Contents) -> io::Result<Box<dyn Read + Send + 'a>> {
-        match self {
-            Self::Inline(bytes) => Ok(Box::new(&bytes[..])),
-            Self::Stored { digest, .. } => contents.open(digest),
-        }
-    }
-}
-
-/// Where stored contents come from.
-pub trait Contents: Sync {
-    /// Opens the bytes with this digest. The reader fails, rather than ends well, when the bytes
-    /// turn out not to have it.
-    ///
-    /// # Errors
-    /// `NotFound` when the digest is unknown; whatever the medium reports.
-    fn open(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>>;
-}
-
-/// A [`Contents`] without anything in it, for trees whose contents are all inline.
-#[derive(Debug)]
-pub struct NoContents;
-
-impl Contents for NoContents {
-    fn open(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>> {
-        Err(io::Error::new(io::ErrorKind::NotFound, format!("no content with digest {digest}")))
-    }
-}
-
-/// Several [`Contents`], asked in turn.
-#[derive(Clone, Copy)]
-pub struct Layered<'a>(pub &'a [&'a dyn Contents]);
-
-impl std::fmt::Debug for Layered<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Layered({} contents)", self.0.len())
-    }
-}
-
-impl Contents for Layered<'_> {
-    fn open(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>> {
-        let mut outcome = NoContents.open(digest);
-        for contents in self.0 {
-            match outcome {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    outcome = contents.open(digest);
-                }
-                found => return found,
-            }
-        }
-        outcome
-    }
 }
 
 /// Why a tree could not be changed as asked.
@@ -517,105 +367,5 @@ impl<'a> Iterator for Walk<'a> {
             }
         }
         Some((path, id, inode))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn path(text: &str) -> TreePath {
-        TreePath::parse(text).unwrap()
-    }
-
-    fn directory() -> Inode {
-        Inode { meta: Meta::root(0o755), kind: Kind::Directory(BTreeMap::new()) }
-    }
-
-    fn file(text: &str) -> Inode {
-        let kind = Kind::Regular(Content::Inline(text.as_bytes().into()));
-        Inode { meta: Meta::root(0o644), kind }
-    }
-
-    fn symlink(target: &str) -> Inode {
-        Inode { meta: Meta::root(0o777), kind: Kind::Symlink(target.as_bytes().into()) }
-    }
-
-    fn merged_usr() -> Tree {
-        let mut tree = Tree::default();
-        tree.make_directories(&path("usr/bin"), &Meta::root(0o755)).unwrap();
-        tree.insert(&path("bin"), symlink("usr/bin")).unwrap();
-        tree.insert(&path("usr/bin/sh"), file("#!")).unwrap();
-        tree
-    }
-
-    #[test]
-    fn a_walk_goes_down_in_byte_order() {
-        let paths: Vec<_> = merged_usr().walk().map(|(path, ..)| path.to_string()).collect();
-        assert_eq!(paths, ["/", "/bin", "/usr", "/usr/bin", "/usr/bin/sh"]);
-    }
-
-    #[test]
-    fn links_resolve_inside_the_tree_only() {
-        let mut tree = merged_usr();
-        tree.insert(&path("up"), symlink("../../../usr/./bin/")).unwrap();
-        tree.insert(&path("absolute"), symlink("/bin/new")).unwrap();
-        let cases = [
-            ("bin/sh", "/usr/bin/sh"),
-            ("up/sh", "/usr/bin/sh"),
-            ("absolute", "/usr/bin/new"),
-            ("nowhere/at/all", "/nowhere/at/all"),
-        ];
-        for (from, to) in cases {
-            assert_eq!(tree.resolve(&path(from)).unwrap().to_string(), to);
-        }
-        assert_eq!(tree.resolve_parent(&path("up")).unwrap(), path("up"));
-    }
-
-    #[test]
-    fn circles_and_files_on_the_way_are_errors() {
-        let mut tree = merged_usr();
-        tree.insert(&path("a"), symlink("b")).unwrap();
-        tree.insert(&path("b"), symlink("a")).unwrap();
-        assert_eq!(tree.resolve(&path("a")), Err(Error::TooManyLinks { path: path("a") }));
-        let through_a_file = tree.resolve(&path("bin/sh/x"));
-        assert_eq!(through_a_file, Err(Error::NotADirectory { path: path("usr/bin/sh") }));
-    }
-
-    #[test]
-    fn directories_are_made_through_links_and_kept_when_inserted_again() {
-        let mut tree = merged_usr();
-        tree.make_directories(&path("bin/deep/er"), &Meta::root(0o700)).unwrap();
-        assert!(tree.get(&path("usr/bin/deep/er")).is_some());
-        tree.insert(&path("usr"), directory()).unwrap();
-        assert!(tree.get(&path("usr/bin/sh")).is_some());
-        let refused = tree.insert(&path("usr"), file(""));
-        assert_eq!(refused, Err(Error::IsADirectory { path: path("usr") }));
-    }
-
-    #[test]
-    fn hard_links_are_counted_and_survive_removal_of_one_name() {
-        let mut tree = merged_usr();
-        let id = tree.link(&path("usr/bin/dash"), &path("usr/bin/sh")).unwrap();
-        assert_eq!(tree.hard_links().into_iter().collect::<Vec<_>>(), [(id, 2)]);
-        assert!(tree.remove(&path("usr/bin/sh")));
-        assert!(tree.hard_links().is_empty());
-        assert_eq!(tree.get(&path("usr/bin/dash")).unwrap().kind, file("#!").kind);
-    }
-
-    #[test]
-    fn renaming_replaces_a_file_but_never_a_directory() {
-        let mut tree = merged_usr();
-        tree.rename(&path("usr/bin/sh"), &path("usr/bin/sh.distrib")).unwrap();
-        assert!(tree.get(&path("usr/bin/sh")).is_none());
-        let refused = tree.rename(&path("usr/bin/sh.distrib"), &path("usr/bin"));
-        assert_eq!(refused, Err(Error::IsADirectory { path: path("usr/bin") }));
-    }
-
-    #[test]
-    fn removing_the_root_empties_it() {
-        let mut tree = merged_usr();
-        tree.remove(&TreePath::ROOT);
-        assert_eq!(tree.walk().count(), 1);
     }
 }

@@ -14,5 +14,6 @@ mod judge;
 mod kata;
 mod mounted;
 mod program;
+mod reference;
 mod rootfs;
 mod verity;

@@ -1,0 +1,100 @@
+//! The content of regular files, by reference: bytes that are at hand, or the digest of bytes that
+//! somebody else opens.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use crate::digest::Digest;
+
+/// The content of a regular file, by reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// The bytes themselves, for what osbuilder writes: small.
+    Inline(Arc<[u8]>),
+    /// Bytes that a [`Contents`] can open.
+    Stored {
+        /// The digest of the bytes.
+        digest: Digest,
+        /// How many bytes.
+        size: u64,
+    },
+}
+
+impl Content {
+    /// An empty file.
+    pub fn empty() -> Self {
+        Self::Inline(Arc::from([]))
+    }
+
+    /// The size in bytes.
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => bytes.len() as u64,
+            Self::Stored { size, .. } => *size,
+        }
+    }
+
+    /// The digest of the bytes.
+    pub fn digest(&self) -> Digest {
+        match self {
+            Self::Inline(bytes) => Digest::of(bytes),
+            Self::Stored { digest, .. } => *digest,
+        }
+    }
+
+    /// Opens the bytes for reading.
+    ///
+    /// # Errors
+    /// Whatever `contents` reports for a stored content.
+    pub fn open<'a>(&'a self, contents: &'a dyn Contents) -> io::Result<Box<dyn Read + Send + 'a>> {
+        match self {
+            Self::Inline(bytes) => Ok(Box::new(&bytes[..])),
+            Self::Stored { digest, .. } => contents.open(digest),
+        }
+    }
+}
+
+/// Where stored contents come from.
+pub trait Contents: Sync {
+    /// Opens the bytes with this digest. The reader fails, rather than ends well, when the bytes
+    /// turn out not to have it.
+    ///
+    /// # Errors
+    /// `NotFound` when the digest is unknown; whatever the medium reports.
+    fn open(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>>;
+}
+
+/// A [`Contents`] without anything in it, for trees whose contents are all inline.
+#[derive(Debug)]
+pub struct NoContents;
+
+impl Contents for NoContents {
+    fn open(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>> {
+        Err(io::Error::new(io::ErrorKind::NotFound, format!("no content with digest {digest}")))
+    }
+}
+
+/// Several [`Contents`], asked in turn.
+#[derive(Clone, Copy)]
+pub struct Layered<'a>(pub &'a [&'a dyn Contents]);
+
+impl std::fmt::Debug for Layered<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Layered({} contents)", self.0.len())
+    }
+}
+
+impl Contents for Layered<'_> {
+    fn open(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>> {
+        let mut outcome = NoContents.open(digest);
+        for contents in self.0 {
+            match outcome {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    outcome = contents.open(digest);
+                }
+                found => return found,
+            }
+        }
+        outcome
+    }
+}
