@@ -39,7 +39,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("provision", &["digest", "epoch", "package", "recipe", "tree"]),
     ("image", &["digest", "epoch", "recipe", "tree"]),
-    ("inspect", &["digest", "epoch", "image", "recipe", "tree"]),
+    ("inspect", &["digest", "epoch", "image", "lock", "package", "recipe", "tree"]),
     ("boot", &["distro", "epoch", "event", "image", "recipe", "sandbox", "tree"]),
     (
         "output",

@@ -45,6 +45,10 @@ pub(super) enum Verb {
     Distros(DistrosArguments),
     /// Show what an image, an initrd or a rootfs directory is made of, without mounting it
     Inspect(InspectArguments),
+    /// Say whether an image or initrd is what it should be: intact, fit for Kata, measured as claimed
+    Verify(VerifyArguments),
+    /// Say what differs between two images, initrds, rootfs directories or locks
+    Diff(DiffArguments),
     /// Check or shrink the cache
     Cache(CacheArguments),
     /// Write completions for a shell to standard output
@@ -298,6 +302,40 @@ pub(super) struct InspectArguments {
     /// List every file with type, mode, owner, size and digest
     #[arg(long)]
     pub(super) files: bool,
+}
+
+/// `osbuilder verify`.
+#[derive(Debug, Args)]
+pub(super) struct VerifyArguments {
+    /// An image or an initrd
+    pub(super) file: PathBuf,
+    /// The root hash that its hash tree must lead to
+    #[arg(long, value_name = "HEX", conflicts_with = "params_file")]
+    pub(super) root_hash: Option<String>,
+    /// The salt of that tree, unless its superblock says it
+    #[arg(long, value_name = "HEX", requires = "root_hash")]
+    pub(super) salt: Option<String>,
+    /// A file whose first line has root hash, salt and sizes: root_hash_VARIANT.txt
+    #[arg(long, value_name = "FILE")]
+    pub(super) params_file: Option<PathBuf>,
+    /// The configuration.toml of Kata's runtime: it must fit the image
+    #[arg(long, value_name = "FILE")]
+    pub(super) runtime_config: Option<PathBuf>,
+    /// Put the verified parameters into that configuration instead
+    #[arg(long, requires = "runtime_config")]
+    pub(super) rewrite: bool,
+    /// Do not ask whether it could start as a guest
+    #[arg(long)]
+    pub(super) any_tree: bool,
+}
+
+/// `osbuilder diff`.
+#[derive(Debug, Args)]
+pub(super) struct DiffArguments {
+    /// An image, an initrd, a rootfs directory or an osbuilder.lock
+    pub(super) first: PathBuf,
+    /// Another one
+    pub(super) second: PathBuf,
 }
 
 /// `osbuilder cache`.

@@ -3,18 +3,17 @@
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::thread;
 
 use osbuilder::inspect::{self, Form, Guest, Line, Report};
 use osbuilder::store::directory;
 use osbuilder::tree::{Kind as FileKind, Tree, TreePath};
 
 use super::arguments::InspectArguments;
-use super::{Failure, Kind, Session, size};
+use super::{Failure, Kind, Session, failed, size};
 
 /// Shows the whole, lists a directory in it, or prints a file of it.
 pub(super) fn run(arguments: &InspectArguments, session: &Session) -> Result<ExitCode, Failure> {
-    let threads = thread::available_parallelism().unwrap_or(std::num::NonZeroUsize::MIN);
+    let threads = session.threads();
     if arguments.file.is_dir() {
         let (tree, _) = directory::read(&arguments.file, threads).map_err(failed)?;
         let below = path(arguments.path.as_deref())?;
@@ -33,10 +32,6 @@ pub(super) fn run(arguments: &InspectArguments, session: &Session) -> Result<Exi
         None => show_whole(&guest, &arguments.file, session)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
-    Failure::new(Kind::Failed, error)
 }
 
 fn path(text: Option<&str>) -> Result<TreePath, Failure> {
@@ -96,7 +91,7 @@ fn facts(report: &Report, file: &Path) -> Vec<(&'static str, String)> {
         ("sha256", report.digest.to_string()),
     ];
     match &report.form {
-        Form::Image { nvdimm_block, disk_signature, partitions, file_system } => {
+        Form::Image { nvdimm_block, disk_signature, partitions, file_system, hash_tree } => {
             let place = nvdimm_block.map_or("none".to_owned(), |place| format!("at {place}"));
             rows.push(("form", format!("disk image, signature {disk_signature}")));
             rows.push(("nvdimm", place));
@@ -106,6 +101,11 @@ fn facts(report: &Report, file: &Path) -> Vec<(&'static str, String)> {
             }
             let place = format!("{} at byte {}", file_system.kind, file_system.offset);
             rows.push(("file system", format!("{place}, uuid {}", file_system.uuid)));
+            if let Some(tree) = hash_tree {
+                let salt = tree.salt.as_ref().map(|salt| format!(", superblock, salt {salt}"));
+                let text = format!("at byte {}{}", tree.offset, salt.unwrap_or_default());
+                rows.push(("hash tree", text));
+            }
         }
         Form::Initrd { gzip: true } => rows.push(("form", "initrd, gzip".to_owned())),
         Form::Initrd { gzip: false } => rows.push(("form", "initrd, not compressed".to_owned())),

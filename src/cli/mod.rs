@@ -8,6 +8,7 @@ mod boot;
 mod build;
 mod cache;
 mod completions;
+mod diff;
 mod distros;
 mod environment;
 mod failure;
@@ -20,11 +21,14 @@ mod show;
 mod signals;
 mod site;
 mod size;
+mod verify;
 
 use std::io::{self, Write};
+use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 
 use clap::Parser;
 use osbuilder::distro::Architecture;
@@ -65,6 +69,11 @@ impl Session {
         let name = format!("guest-probe-{architecture}");
         let places = [folder.join(&name), folder.join("../libexec/osbuilder").join(&name)];
         places.into_iter().find(|path| path.is_file())
+    }
+
+    /// As many threads as there are processors.
+    fn threads(&self) -> NonZeroUsize {
+        thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
     }
 
     /// Under sudo, makes a file that root wrote the caller's.
@@ -112,7 +121,14 @@ fn perform(verb: Verb, session: &Session) -> Result<ExitCode, Failure> {
         Verb::Cache(arguments) => cache::run(arguments.action, session),
         Verb::Completions(arguments) => completions::run(&arguments),
         Verb::Distros(arguments) => distros::run(&arguments, session),
+        Verb::Diff(arguments) => diff::run(&arguments, session),
         Verb::Inspect(arguments) => inspect::run(&arguments, session),
         Verb::Man(arguments) => man::run(&arguments),
+        Verb::Verify(arguments) => verify::run(&arguments, session),
     }
+}
+
+/// A failure of what was to be done.
+fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
+    Failure::new(Kind::Failed, error)
 }

@@ -245,7 +245,7 @@ pub fn write(
 /// before it gets its final name.
 ///
 /// # Errors
-/// As [`read`] and [`Disk::verify`], and [`Error::Differs`].
+/// As [`read`] and [`super::Parts::verify`], and [`Error::Differs`].
 pub fn check(
     plan: &Plan,
     written: &Image,
@@ -254,18 +254,18 @@ pub fn check(
 ) -> Result<(), Error> {
     let disk = read(medium, threads)?;
     let facts = [
-        (disk.size == written.size, "the size of the image"),
-        (disk.file_system_at == written.file_system_at, "the place of the file system"),
+        (disk.parts.size == written.size, "the size of the image"),
+        (disk.parts.file_system_at == written.file_system_at, "the place of the file system"),
         (written.verity.is_some() == plan.options.verity.is_some(), "the hash tree"),
-        (disk.hashes.is_some() == written.verity.is_some(), "the partition of the hash tree"),
-        (disk.table.signature == plan.signature, "the signature of the disk"),
+        (disk.parts.hashes.is_some() == written.verity.is_some(), "the partition of the hash tree"),
+        (disk.parts.table.signature == plan.signature, "the signature of the disk"),
         (disk.file_system.summary().uuid == plan.uuid(), "the UUID of the file system"),
     ];
     if let Some((_, what)) = facts.into_iter().find(|(same, _)| !same) {
         return Err(Error::Differs { difference: what.to_owned() });
     }
     if let Some(parameters) = &written.verity {
-        disk.verify(parameters, threads)?;
+        disk.parts.verify(parameters, threads)?;
     }
     let (found, wanted) = (disk.file_system.tree().to_listing(), plan.tree.to_listing());
     if found == wanted {

@@ -27,5 +27,5 @@ pub use disk::{Image, Plan, check, plan, write};
 pub use error::Error;
 pub use file_system::{FileSystem, Summary};
 pub use medium::{Medium, Stream, Window};
-pub use read::{Disk, read};
+pub use read::{Disk, Parts, parts, read};
 pub(crate) use uuid::uuid_of;

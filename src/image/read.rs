@@ -4,9 +4,9 @@ use super::layout::PARTITION_AT;
 use super::table::{Partition, SECTOR, Table};
 use super::{Error, FileSystem, Medium, Window, file_system, nvdimm, verity};
 
-/// An image that was read.
-#[derive(Debug)]
-pub struct Disk<'m> {
+/// The parts of an image, by its tables.
+#[derive(Debug, Clone)]
+pub struct Parts<'m> {
     /// Bytes of the file.
     pub size: u64,
     /// Whether the header for persistent memory stands before the disk proper.
@@ -19,6 +19,13 @@ pub struct Disk<'m> {
     pub data: Window<'m>,
     /// Partition 2 of a measured image: the hash tree over all of partition 1.
     pub hashes: Option<Window<'m>>,
+}
+
+/// An image that was read.
+#[derive(Debug)]
+pub struct Disk<'m> {
+    /// Its parts.
+    pub parts: Parts<'m>,
     /// The file system in partition 1.
     pub file_system: FileSystem<'m>,
 }
@@ -29,6 +36,16 @@ pub struct Disk<'m> {
 /// [`Error::Read`] when the medium fails, [`Error::Broken`] with the first rule that does not hold,
 /// [`Error::Unsupported`] for what Kata's images do not have.
 pub fn read(medium: &dyn Medium, threads: usize) -> Result<Disk<'_>, Error> {
+    let parts = parts(medium)?;
+    let file_system = file_system::read(parts.data, threads)?;
+    Ok(Disk { parts, file_system })
+}
+
+/// Reads the tables and the header of an image, and nothing else.
+///
+/// # Errors
+/// As [`read`].
+pub fn parts(medium: &dyn Medium) -> Result<Parts<'_>, Error> {
     let failed = |source| Error::Read { source };
     let size = medium.size().map_err(failed)?;
     if size < 2 * PARTITION_AT {
@@ -40,18 +57,17 @@ pub fn read(medium: &dyn Medium, threads: usize) -> Result<Disk<'_>, Error> {
     if dax_header && block != nvdimm::info_block() {
         return Err(Error::broken("NVDIMM info block", "it is not the one of Kata's images"));
     }
-    let (parts, table) = partitions(medium, 0, size)?;
-    if dax_header && partitions(medium, nvdimm::HEADER, size)?.0 != parts {
+    let (places, table) = partitions(medium, 0, size)?;
+    if dax_header && partitions(medium, nvdimm::HEADER, size)?.0 != places {
         return Err(Error::broken("partition tables", "they point to different places"));
     }
     let window = |&(start, end): &(u64, u64)| Window::new(medium, start, end - start);
-    let (data, hashes, file_system_at) = match parts.as_slice() {
+    let (data, hashes, file_system_at) = match places.as_slice() {
         [data] => (window(data), None, data.0),
         [data, hashes] => (window(data), Some(window(hashes)), data.0),
         _ => return Err(Error::unsupported("partition table", "more than two partitions")),
     };
-    let file_system = file_system::read(data, threads)?;
-    Ok(Disk { size, dax_header, table, file_system_at, data, hashes, file_system })
+    Ok(Parts { size, dax_header, table, file_system_at, data, hashes })
 }
 
 /// The partitions in the table at byte `from`, each by its first byte and the one behind it, and the
@@ -77,7 +93,7 @@ fn partitions(
     Ok((table.partitions.iter().map(place).collect(), table))
 }
 
-impl Disk<'_> {
+impl Parts<'_> {
     /// Hashes partition 1 again, on up to `threads` threads, and compares with the hash tree in
     /// partition 2 and with the root hash.
     ///

@@ -4,9 +4,13 @@
 //! them, listing and printing are a few lines for a caller. [`contract`] says what a guest lacks.
 //! Everything that is read here may be hostile: it is checked by the readers of `image`.
 
+mod compare;
 mod contents;
 mod contract;
+mod leaks;
 mod listing;
+mod runtime;
+mod verdict;
 
 use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
@@ -14,12 +18,16 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+pub use compare::{Aspect, Difference, inventory, packages_of, trees};
 pub use contents::FileContents;
 pub use contract::{Guest as Contract, Lack, Severity, contract};
+pub use leaks::leaks;
 pub use listing::{Line, lines};
+pub use runtime::{BadRuntime, Hypervisor, Runtime};
+pub use verdict::{Claim, Finding, Measurement, Verdict, verify};
 
 use crate::digest::Digest;
-use crate::image::{self, Medium, Stream, initrd};
+use crate::image::{self, Medium, Parts, Stream, initrd};
 use crate::recipe::Init;
 use crate::tree::{Kind, Tree, TreePath};
 
@@ -72,12 +80,25 @@ pub enum Form {
         partitions: Vec<Partition>,
         /// What is in the first of them.
         file_system: FileSystem,
+        /// The hash tree in the second of them, if there is one.
+        hash_tree: Option<HashTree>,
     },
     /// An initrd: archives, packed or not.
     Initrd {
         /// Whether it begins with a gzip member.
         gzip: bool,
     },
+}
+
+/// A dm-verity tree, as far as it tells of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HashTree {
+    /// Where its partition begins in the file, in bytes.
+    pub offset: u64,
+    /// Whether a superblock precedes it; without one, salt and root hash must be known.
+    pub superblock: bool,
+    /// The salt in that superblock.
+    pub salt: Option<String>,
 }
 
 /// A stretch of the disk.
@@ -137,9 +158,9 @@ pub fn read(medium: &dyn Medium, threads: NonZeroUsize) -> Result<Guest<'_>, ima
     Ok(Guest { report, tree, contents })
 }
 
-type Parts<'m> = (Form, Tree, FileContents<'m>);
+type Opened<'m> = (Form, Tree, FileContents<'m>);
 
-fn read_initrd<'m>(medium: &'m dyn Medium, begin: &[u8]) -> Result<Parts<'m>, image::Error> {
+fn read_initrd<'m>(medium: &'m dyn Medium, begin: &[u8]) -> Result<Opened<'m>, image::Error> {
     let mut order = Vec::new();
     let tree = initrd::read(Stream::new(medium), &mut |data| {
         let found = initrd::digest_only(data)?;
@@ -150,21 +171,23 @@ fn read_initrd<'m>(medium: &'m dyn Medium, begin: &[u8]) -> Result<Parts<'m>, im
     Ok((form, tree, FileContents::of_initrd(medium, order)))
 }
 
-fn read_image(medium: &dyn Medium, threads: NonZeroUsize) -> Result<Parts<'_>, image::Error> {
+fn read_image(medium: &dyn Medium, threads: NonZeroUsize) -> Result<Opened<'_>, image::Error> {
     let disk = image::read(medium, threads.get())?;
     let summary = disk.file_system.summary();
-    let partitions = disk.table.partitions.iter().map(|(number, partition)| Partition {
+    let partitions = disk.parts.table.partitions.iter().map(|(number, partition)| Partition {
         number: *number,
         start: partition.start,
         sectors: partition.count,
     });
+    let hash_tree = hash_tree(&disk.parts)?;
     let form = Form::Image {
-        nvdimm_block: disk.dax_header.then_some(image::nvdimm::OFFSET),
-        disk_signature: format!("{:08x}", disk.table.signature),
+        hash_tree,
+        nvdimm_block: disk.parts.dax_header.then_some(image::nvdimm::OFFSET),
+        disk_signature: format!("{:08x}", disk.parts.table.signature),
         partitions: partitions.collect(),
         file_system: FileSystem {
             kind: summary.kind,
-            offset: disk.file_system_at,
+            offset: disk.parts.file_system_at,
             uuid: uuid(&summary.uuid),
             block_size: summary.block_size,
             blocks: summary.blocks,
@@ -176,6 +199,16 @@ fn read_image(medium: &dyn Medium, threads: NonZeroUsize) -> Result<Parts<'_>, i
     };
     let (tree, contents) = disk.file_system.into_parts();
     Ok((form, tree, FileContents::of_image(contents)))
+}
+
+fn hash_tree(parts: &Parts<'_>) -> Result<Option<HashTree>, image::Error> {
+    let superblock = parts.verity_superblock()?;
+    let salt = superblock.as_ref().map(|superblock| superblock.salt_text());
+    Ok(parts.table.partitions.get(1).map(|(_, partition)| HashTree {
+        offset: u64::from(partition.start).saturating_mul(image::table::SECTOR),
+        superblock: superblock.is_some(),
+        salt,
+    }))
 }
 
 /// The UUID with its dashes (RFC 9562).

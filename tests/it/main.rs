@@ -16,4 +16,5 @@ mod mounted;
 mod program;
 mod reference;
 mod rootfs;
+mod verify;
 mod verity;

@@ -102,7 +102,7 @@ fn k2_a_measured_image_comes_with_the_line_that_kata_s_tools_read() {
     // 99 % of a disk proper of 126 MiB, less the MiB before the partition.
     assert_eq!(parameters.data_blocks, (124 - 1) << 8);
     let file = fs_err::File::open(&image).unwrap();
-    osbuilder::image::read(&file, 1).unwrap().verify(&parameters, 1).unwrap();
+    osbuilder::image::read(&file, 1).unwrap().parts.verify(&parameters, 1).unwrap();
     // The file's name is empty behind the underscore when nothing is said; the bytes are the same.
     assert_eq!(measure("", &[]), line);
     assert!(measure("", &["--salt", "0bad"]).contains("salt=0bad,"));

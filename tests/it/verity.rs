@@ -134,7 +134,8 @@ fn k2_a_flipped_bit_anywhere_makes_cryptsetup_and_us_refuse_the_image() {
     for place in [start, start + 1024 + 77, start + 500_000, boundary - 1, tree.start, tree.end] {
         let mut bad = good.clone();
         bad[place] ^= 4;
-        let ours = image::read(&bad, 1).and_then(|disk| disk.verify(measured.parameters(), 2));
+        let ours =
+            image::read(&bad, 1).and_then(|disk| disk.parts.verify(measured.parameters(), 2));
         let counts = place < tree.end;
         assert_eq!(ours.is_err(), counts, "{place}");
         assert_eq!(!measured.passes(&bad, &more), counts, "{place}");
@@ -184,7 +185,7 @@ fn with_a_superblock_cryptsetup_needs_to_be_told_the_root_hash_only() {
     assert!(measured.passes(&measured.bytes(), &[]));
     let bytes = measured.bytes();
     let disk = image::read(&bytes, 1).unwrap();
-    let superblock = disk.verity_superblock().unwrap().unwrap();
+    let superblock = disk.parts.verity_superblock().unwrap().unwrap();
     assert_eq!(superblock.salt, [1, 2, 3]);
     assert_eq!(superblock.data_blocks, measured.parameters().data_blocks);
 }
@@ -205,15 +206,15 @@ fn k4_parameters_that_leave_data_unchecked_are_refused() {
     let measured = Measured::new(Verity::default(), 2);
     let bytes = measured.bytes();
     let disk = image::read(&bytes, 1).unwrap();
-    disk.verify(measured.parameters(), 1).unwrap();
+    disk.parts.verify(measured.parameters(), 1).unwrap();
     let less = Parameters { data_blocks: 1, ..measured.parameters().clone() };
-    let error = disk.verify(&less, 1).unwrap_err().to_string();
+    let error = disk.parts.verify(&less, 1).unwrap_err().to_string();
     assert!(error.contains("do not cover all of partition 1"), "{error}");
     let plain = image::plan(&tree(), &ImageOptions::KATA, Epoch::default()).unwrap();
     let file = fs_err::File::from_parts(tempfile::tempfile().unwrap(), "image");
     image::write(&plain, &NoContents, &file, 2).unwrap();
     let disk = image::read(&file, 2).unwrap();
-    let error = disk.verify(measured.parameters(), 1).unwrap_err().to_string();
+    let error = disk.parts.verify(measured.parameters(), 1).unwrap_err().to_string();
     assert!(error.contains("there is no second partition"), "{error}");
 }
 

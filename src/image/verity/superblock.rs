@@ -46,6 +46,11 @@ impl Superblock {
         bytes
     }
 
+    /// The salt in hexadecimal digits.
+    pub fn salt_text(&self) -> String {
+        super::parameters::hex(&self.salt)
+    }
+
     /// Reads the block; `None` when there is none.
     ///
     /// # Errors

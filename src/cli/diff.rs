@@ -1,0 +1,73 @@
+//! `osbuilder diff`: what differs between two guests, whatever their forms.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+
+use osbuilder::inspect::{self, Aspect, Difference};
+use osbuilder::lock::Lock;
+use osbuilder::store::directory;
+use osbuilder::tree::Tree;
+
+use super::arguments::DiffArguments;
+use super::{Failure, Kind, Session, failed};
+
+/// Compares, and says so by the status: 0 without a difference, 1 with one.
+pub(super) fn run(arguments: &DiffArguments, session: &Session) -> Result<ExitCode, Failure> {
+    let first = Side::read(&arguments.first, session)?;
+    let second = Side::read(&arguments.second, session)?;
+    let mut found = Vec::new();
+    if let (Some(first), Some(second)) = (&first.parts, &second.parts) {
+        found.extend(Difference::between(Aspect::Part, first, second));
+    }
+    found.extend(Difference::between(Aspect::Package, &first.packages, &second.packages));
+    match (&first.tree, &second.tree) {
+        (Some(first), Some(second)) => found.extend(inspect::trees(first, second)),
+        (None, None) => {}
+        _ => {
+            let text = "a lock can be compared with a lock only: it has no files";
+            return Err(Failure::new(Kind::Request, text));
+        }
+    }
+    found.iter().for_each(|difference| tell(difference, session));
+    Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// One of the two; what its form does not have is absent.
+struct Side {
+    parts: Option<BTreeMap<String, String>>,
+    packages: BTreeMap<String, String>,
+    tree: Option<Tree>,
+}
+
+impl Side {
+    fn read(path: &Path, session: &Session) -> Result<Self, Failure> {
+        if path.is_dir() {
+            let (tree, contents) = directory::read(path, session.threads()).map_err(failed)?;
+            let packages = inspect::packages_of(&tree, &contents);
+            return Ok(Self { parts: None, packages, tree: Some(tree) });
+        }
+        if path.extension().is_some_and(|extension| extension == "lock") {
+            let text = fs_err::read_to_string(path).map_err(failed)?;
+            let packages = Lock::parse(&text).map_err(failed)?.versions();
+            return Ok(Self { parts: None, packages, tree: None });
+        }
+        let file = inspect::open(path).map_err(failed)?;
+        let guest = inspect::read(&file, session.threads()).map_err(failed)?;
+        let parts = Some(inspect::inventory(&guest.report));
+        let packages = inspect::packages_of(&guest.tree, &guest.contents);
+        Ok(Self { parts, packages, tree: Some(guest.tree) })
+    }
+}
+
+fn tell(difference: &Difference, session: &Session) {
+    if session.json {
+        let text = serde_json::to_string(difference).expect("a difference has string keys");
+        return session.print(&text);
+    }
+    let shown = |value: &Option<String>| value.clone().unwrap_or("absent".to_owned());
+    let aspect = serde_json::to_value(difference.aspect).expect("an aspect is a word");
+    let aspect = aspect.as_str().unwrap_or_default().to_owned();
+    let Difference { subject, first, second, .. } = difference;
+    session.print(&format!("{aspect}: {subject}: {} -> {}", shown(first), shown(second)));
+}

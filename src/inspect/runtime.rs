@@ -1,0 +1,123 @@
+//! The configuration of Kata's runtime, as far as it speaks of the image.
+//!
+//! `configuration.toml` has a table for each hypervisor (`[hypervisor.qemu]`). What counts here:
+//! `image`, `initrd`, `rootfs_type`, `kernel_verity_params`. Rewriting changes the lines of the last
+//! of these and nothing else: comments and order stay.
+
+use toml::{Table, Value};
+
+use crate::image::verity::Parameters;
+
+const PARAMETERS: &str = "kernel_verity_params";
+
+/// What a configuration says of images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runtime {
+    /// One for each hypervisor.
+    pub hypervisors: Vec<Hypervisor>,
+}
+
+/// What a configuration says of the image of a hypervisor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hypervisor {
+    /// Its name: `qemu`.
+    pub name: String,
+    /// The file system that it expects; Kata's default is `ext4`.
+    pub root_type: String,
+    /// What the guest's kernel shall check its root with; `None` when it shall not.
+    pub parameters: Option<String>,
+}
+
+/// Why a text is no configuration of Kata's runtime.
+#[derive(Debug, thiserror::Error)]
+pub enum BadRuntime {
+    /// It is not TOML.
+    #[error("the runtime's configuration is not TOML")]
+    Syntax(#[source] toml::de::Error),
+    /// There is no hypervisor in it.
+    #[error("the runtime's configuration has no table `hypervisor`")]
+    NoHypervisor,
+    /// There is no line that could be rewritten.
+    #[error("the runtime's configuration has no line `{PARAMETERS} = …` to rewrite")]
+    NoLine,
+}
+
+impl Runtime {
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// [`BadRuntime::Syntax`], [`BadRuntime::NoHypervisor`].
+    pub fn parse(text: &str) -> Result<Self, BadRuntime> {
+        let document: Table = text.parse().map_err(BadRuntime::Syntax)?;
+        let tables = document.get("hypervisor").and_then(Value::as_table);
+        let tables = tables.filter(|tables| !tables.is_empty()).ok_or(BadRuntime::NoHypervisor)?;
+        let hypervisors = tables.iter().filter_map(|(name, value)| {
+            let table = value.as_table()?;
+            let text = |key| table.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+            Some(Hypervisor {
+                name: name.clone(),
+                root_type: text("rootfs_type").unwrap_or("ext4").to_owned(),
+                parameters: text(PARAMETERS).map(str::to_owned),
+            })
+        });
+        Ok(Self { hypervisors: hypervisors.collect() })
+    }
+
+    /// Returns the text with these parameters in every line that has some.
+    ///
+    /// # Errors
+    /// [`BadRuntime::NoLine`].
+    pub fn rewrite(text: &str, parameters: &Parameters) -> Result<String, BadRuntime> {
+        let mut rewritten = false;
+        let line = |line: &str| {
+            let rest = line.trim_start().strip_prefix(PARAMETERS).map(str::trim_start);
+            if !rest.is_some_and(|rest| rest.starts_with('=')) {
+                return line.to_owned();
+            }
+            rewritten = true;
+            let indent: String = line.chars().take_while(|c| c.is_whitespace()).collect();
+            let end = if line.ends_with('\n') { "\n" } else { "" };
+            format!("{indent}{PARAMETERS} = \"{parameters}\"{end}")
+        };
+        let text: String = text.split_inclusive('\n').map(line).collect();
+        if rewritten { Ok(text) } else { Err(BadRuntime::NoLine) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "# Kata\n[hypervisor.qemu]\nimage = \"/x.img\" # the image\n\
+         rootfs_type=\"erofs\"\n  kernel_verity_params = \"\"\n[runtime]\nx = 1\n";
+    const LINE: &str = "root_hash=\
+        0000000000000000000000000000000000000000000000000000000000000001,salt=ab01,\
+        data_blocks=64000,data_block_size=4096,hash_block_size=4096";
+
+    #[test]
+    fn a_configuration_says_what_it_expects() {
+        let runtime = Runtime::parse(TEXT).unwrap();
+        let expected =
+            Hypervisor { name: "qemu".into(), root_type: "erofs".into(), parameters: None };
+        assert_eq!(runtime.hypervisors, [expected]);
+        assert!(matches!(Runtime::parse("x = 1"), Err(BadRuntime::NoHypervisor)));
+        assert!(matches!(Runtime::parse("x ="), Err(BadRuntime::Syntax(_))));
+    }
+
+    #[test]
+    fn rewriting_changes_one_line_and_keeps_comments() {
+        let parameters: Parameters = LINE.parse().unwrap();
+        let rewritten = Runtime::rewrite(TEXT, &parameters).unwrap();
+        assert_eq!(
+            rewritten,
+            TEXT.replace(
+                "kernel_verity_params = \"\"",
+                &format!("kernel_verity_params = {LINE:?}")
+            )
+        );
+        let again = Runtime::parse(&rewritten).unwrap();
+        assert_eq!(again.hypervisors[0].parameters.as_deref(), Some(LINE));
+        let without = TEXT.replace("kernel_verity_params", "# kernel_verity_params");
+        assert!(matches!(Runtime::rewrite(&without, &parameters), Err(BadRuntime::NoLine)));
+    }
+}
