@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::program::osbuilder_in;
 
 /// Every verb, and the verbs below one of them.
-const VERBS: [&[&str]; 15] = [
+const VERBS: [&[&str]; 17] = [
     &[],
     &["rootfs"],
     &["image"],
@@ -17,6 +17,8 @@ const VERBS: [&[&str]; 15] = [
     &["boot"],
     &["distros"],
     &["inspect"],
+    &["verify"],
+    &["diff"],
     &["cache"],
     &["cache", "show"],
     &["cache", "check"],
