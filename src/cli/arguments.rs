@@ -45,7 +45,7 @@ pub(super) enum Verb {
     Distros(DistrosArguments),
     /// Show what an image, an initrd or a rootfs directory is made of, without mounting it
     Inspect(InspectArguments),
-    /// Say whether an image or initrd is what it should be: intact, fit for Kata, measured as claimed
+    /// Say whether an image or initrd is intact, fit for Kata, and measured as claimed
     Verify(VerifyArguments),
     /// Say what differs between two images, initrds, rootfs directories or locks
     Diff(DiffArguments),
