@@ -32,7 +32,7 @@ pub use output::{check_guest, write_image, write_initrd, write_rootfs};
 pub use workshop::{Error, Guest, Workshop};
 
 use configure::Configured;
-use event::Stage;
+use event::{Event, Stage};
 use lock::Lock;
 use recipe::Recipe;
 
@@ -80,6 +80,26 @@ pub fn install(recipe: &Recipe, lock: &Lock, workshop: &Workshop<'_>) -> Result<
     });
     let Configured { tree, .. } = configured?;
     Ok(Guest { tree, epoch })
+}
+
+/// Chooses packages and installs them: [`resolve`], then [`install`]. An archive that has moved on
+/// between its index and its packages is asked for its index once more; no package is left out.
+///
+/// # Errors
+/// As [`resolve`] and [`install`].
+pub fn choose_and_install(
+    recipe: &Recipe,
+    workshop: &Workshop<'_>,
+) -> Result<(Lock, Guest), Error> {
+    let lock = resolve(recipe, workshop)?;
+    match install(recipe, &lock, workshop) {
+        Err(Error::Packages(error)) if error.is_out_of_step() => {
+            (workshop.listener)(Event::note(format!("{error}; asking for the index once more")));
+            let lock = resolve(recipe, workshop)?;
+            install(recipe, &lock, workshop).map(|guest| (lock, guest))
+        }
+        outcome => outcome.map(|guest| (lock, guest)),
+    }
 }
 
 /// Makes installed packages a Kata guest.

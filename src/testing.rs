@@ -16,6 +16,12 @@ pub(crate) fn skip(why: &str) {
     eprintln!("skipped: {why}");
 }
 
+/// Says what a test did not try because this machine lacks it, which is no fault, not even in CI.
+#[expect(clippy::print_stderr, reason = "this speaks to who runs tests")]
+pub(crate) fn do_without(why: &str) {
+    eprintln!("not tried: {why}");
+}
+
 /// Returns a folder of the collected test data, or says that it is absent.
 ///
 /// # Panics

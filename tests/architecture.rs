@@ -10,37 +10,41 @@ use std::path::{Path, PathBuf};
 
 /// Each room and the rooms that it may use.
 const ROOMS: &[(&str, &[&str])] = &[
+    ("crew", &[]),
     ("digest", &[]),
     ("event", &[]),
     ("epoch", &[]),
     ("crew", &[]),
     ("tree", &["digest"]),
-    ("store", &["digest", "tree"]),
+    ("store", &["crew", "digest", "tree"]),
     ("package", &["digest", "tree"]),
     ("distro", &["package"]),
     ("recipe", &["digest", "distro", "epoch", "event", "package", "tree"]),
     ("lock", &["digest", "epoch", "package"]),
-    ("fetch", &["digest", "distro", "epoch", "event", "lock", "package", "recipe", "store"]),
+    (
+        "fetch",
+        &["crew", "digest", "distro", "epoch", "event", "lock", "package", "recipe", "store"],
+    ),
     ("resolve", &["digest", "distro", "epoch", "fetch", "lock", "package", "recipe"]),
     (
         "unpack",
         &[
-            "digest", "distro", "epoch", "event", "fetch", "lock", "package", "recipe", "store",
-            "tree",
+            "crew", "digest", "distro", "epoch", "event", "fetch", "lock", "package", "recipe",
+            "store", "tree",
         ],
     ),
     ("sandbox", &["tree"]),
     (
         "configure",
         &[
-            "digest", "distro", "epoch", "event", "package", "recipe", "sandbox", "store", "tree",
-            "unpack",
+            "crew", "digest", "distro", "epoch", "event", "package", "recipe", "sandbox", "store",
+            "tree", "unpack",
         ],
     ),
     ("provision", &["digest", "epoch", "package", "recipe", "tree"]),
-    ("image", &["digest", "epoch", "recipe", "tree"]),
+    ("image", &["crew", "digest", "epoch", "recipe", "tree"]),
     ("inspect", &["digest", "epoch", "image", "lock", "package", "recipe", "tree"]),
-    ("boot", &["distro", "epoch", "event", "image", "recipe", "sandbox", "tree"]),
+    ("boot", &["distro", "epoch", "event", "image", "recipe", "sandbox", "store", "tree"]),
     (
         "output",
         &[
@@ -173,5 +177,21 @@ fn unsafe_code_and_child_processes_stay_in_their_rooms() {
         let starts = text.contains("Command::new(") && room != "cli";
         let may_start = ["sandbox", "boot"].contains(&room.as_str());
         assert!(!starts || may_start || text.contains("#[cfg(test)]"), "{place} starts processes");
+    }
+}
+
+/// A refused thread is a panic in `thread::spawn` and `Scope::spawn`; `crew` and `Builder` go on.
+#[test]
+fn nobody_relies_on_getting_a_thread() {
+    for folder in ["src", "guest-probe/src"] {
+        for file in files_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)) {
+            let text = fs_err::read_to_string(&file).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap();
+            let is_test = file.ends_with("tests.rs") || file.ends_with("ordinary_user.rs");
+            let relies = ["thread::scope(", "thread::spawn(", "scope.spawn("];
+            let found = relies.into_iter().find(|words| !is_test && code.contains(words));
+            let is_crew = file.ends_with("src/crew.rs");
+            assert!(found.is_none() || is_crew, "{}: {found:?}", file.display());
+        }
     }
 }

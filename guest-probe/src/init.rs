@@ -30,7 +30,7 @@ pub(crate) fn run(service: fn() -> Result<(), Box<dyn Error>>) -> Result<(), Box
             crate::say(&format!("cannot mount {place}: {error}"));
         }
     }
-    thread::spawn(|| -> Infallible { reap() });
+    thread::Builder::new().spawn(|| -> Infallible { reap() })?;
     service()
 }
 

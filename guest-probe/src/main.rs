@@ -10,6 +10,7 @@ mod loader;
 use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -53,7 +54,12 @@ fn listen_and_serve() -> Result<(), Box<dyn Error>> {
     say(LISTENING);
     loop {
         let (stream, _) = listener.accept()?;
-        thread::spawn(move || serve(stream));
+        // Where there can be no thread, one client waits for the other.
+        let stream = Arc::new(stream);
+        let shared = Arc::clone(&stream);
+        if thread::Builder::new().spawn(move || serve(&shared)).is_err() {
+            serve(&stream);
+        }
     }
 }
 
@@ -68,13 +74,13 @@ fn listen() -> io::Result<VsockListener> {
     }
 }
 
-fn serve(mut stream: VsockStream) {
+fn serve(stream: &VsockStream) {
     let own = Health {
         is_serving: true,
         agent_version: VERSION.to_owned(),
         protocol_version: PROTOCOL.to_owned(),
     };
-    if let Err(error) = health::serve(&mut stream, &own) {
+    if let Err(error) = health::serve(&mut &*stream, &own) {
         say(&failure(&error));
     }
 }

@@ -13,6 +13,7 @@ use super::Error;
 use super::module::{canonical, dependencies};
 use crate::epoch::Epoch;
 use crate::image::cpio;
+use crate::store;
 use crate::tree::{Content, Contents, Inode, Kind, Meta, NoContents, Tree, TreePath};
 
 /// What a guest needs of its kernel here: the bus, the disk, the line to the agent, and the
@@ -143,14 +144,13 @@ fn in_folder(folder: &Path) -> Result<Places<'static>, Error> {
     let mut places = BTreeMap::new();
     let mut pending = vec![folder.to_owned()];
     while let Some(folder) = pending.pop() {
-        for entry in fs_err::read_dir(&folder).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let kind = entry.file_type().map_err(failed)?;
-            let file = entry.file_name().to_string_lossy().into_owned();
+        for path in store::paths_in(&folder).map_err(|error| failed(io::Error::other(error)))? {
+            let kind = fs_err::symlink_metadata(&path).map_err(failed)?;
+            let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             match module_name(&file) {
-                _ if kind.is_dir() => pending.push(entry.path()),
+                _ if kind.is_dir() => pending.push(path),
                 Some((name, ending)) if kind.is_file() => {
-                    places.insert(name, (ending, Place::Disk(entry.path())));
+                    places.insert(name, (ending, Place::Disk(path)));
                 }
                 _ => {}
             }

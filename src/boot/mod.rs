@@ -16,8 +16,7 @@ mod vsock;
 
 use std::ffi::OsString;
 use std::io::{self, Read, Seek};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,6 +29,7 @@ pub use kernel::Kernel;
 use crate::distro::Architecture;
 use crate::event::{Event, Listener};
 use crate::image::initrd::is_initrd;
+use crate::store::{self, TemporaryFolder};
 use console::Console;
 use machine::{Board, Machine, Running};
 use vsock::Vsock;
@@ -110,6 +110,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 const COMPLAINTS: u64 = 64 << 10;
 const KVM: &str = "/dev/kvm";
 const SOCKET: &str = "vsock";
+const FOLDER_PREFIX: &str = "osbuilder-boot-";
 
 /// Boots `request.guest` and asks its agent.
 ///
@@ -118,8 +119,8 @@ const SOCKET: &str = "vsock";
 /// # Errors
 /// [`Error`] when the machine could not be made.
 pub fn boot(request: &Request<'_>, listener: Listener<'_>) -> Result<Outcome, Error> {
-    let folder = Folder::make(request.work)?;
-    let machine = prepare(request, &folder.path)?;
+    let folder = TemporaryFolder::create(request.work, FOLDER_PREFIX)?;
+    let machine = prepare(request, folder.path())?;
     let first = || first_accelerator(request.architecture, listener);
     let wanted = request.accelerator.unwrap_or_else(first);
     let trial = run(request, &folder, &machine(wanted))?;
@@ -218,13 +219,13 @@ struct Trial {
     is_dead: bool,
 }
 
-fn run(request: &Request<'_>, folder: &Folder, machine: &Machine) -> Result<Trial, Error> {
-    drop(fs_err::remove_file(folder.path.join(SOCKET)));
-    let mut vsock = Vsock::listen(&folder.socket()).map_err(|source| Error::Vsock { source })?;
+fn run(request: &Request<'_>, folder: &TemporaryFolder, machine: &Machine) -> Result<Trial, Error> {
+    drop(fs_err::remove_file(folder.path().join(SOCKET)));
+    let mut vsock = Vsock::listen(&socket_in(folder)).map_err(|source| Error::Vsock { source })?;
     let began = Instant::now();
     let failed = |source| Error::Qemu { path: request.qemu.to_owned(), source };
-    let errors = folder.file("qemu.errors").map_err(failed)?;
-    let started = Running::start(request.qemu, machine, &folder.path, &errors);
+    let errors = errors_in(folder).map_err(failed)?;
+    let started = Running::start(request.qemu, machine, folder.path(), &errors);
     let (mut running, output) = started.map_err(failed)?;
     let console = Console::read(output).map_err(failed)?;
     let mut watch = Watch {
@@ -259,6 +260,17 @@ fn run(request: &Request<'_>, folder: &Folder, machine: &Machine) -> Result<Tria
     Ok(Trial { outcome, is_dead: matches!(ending, Ending::Dead) })
 }
 
+/// The socket's path, short enough for the operating system wherever the folder is.
+fn socket_in(folder: &TemporaryFolder) -> PathBuf {
+    format!("/proc/self/fd/{}/{SOCKET}", folder.as_fd().as_raw_fd()).into()
+}
+
+/// Makes the file that QEMU's errors go to.
+fn errors_in(folder: &TemporaryFolder) -> io::Result<fs_err::File> {
+    let mut options = fs_err::OpenOptions::new();
+    options.read(true).append(true).create(true).open(folder.path().join("qemu.errors"))
+}
+
 /// What QEMU wrote to its file of errors.
 fn complaints(mut errors: fs_err::File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -269,7 +281,7 @@ fn complaints(mut errors: fs_err::File) -> io::Result<Vec<u8>> {
 
 /// A machine that is being watched.
 struct Watch<'a> {
-    folder: &'a Folder,
+    folder: &'a TemporaryFolder,
     running: &'a mut Running,
     console: &'a Console,
     vsock: &'a mut Vsock,
@@ -323,56 +335,6 @@ impl Watch<'_> {
     fn ask(&mut self, until: Instant) -> Option<Health> {
         let mut stream = self.vsock.connect(AGENT_PORT, until).ok()?;
         health::ask(&mut stream).ok()
-    }
-}
-
-/// A temporary folder that only we may enter. Dropping it removes it.
-#[derive(Debug)]
-struct Folder {
-    path: PathBuf,
-    handle: fs_err::File,
-}
-
-impl Folder {
-    fn make(work: &Path) -> Result<Self, Error> {
-        let failed = |source| Error::Work { source };
-        let work = std::path::absolute(work).map_err(failed)?;
-        for number in 0..u32::MAX {
-            let path = work.join(format!("boot-{}-{number}", std::process::id()));
-            match std::fs::DirBuilder::new().mode(0o700).create(&path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                result => {
-                    let open = result.and_then(|()| fs_err::File::open(&path));
-                    return open.map(|handle| Self { path, handle }).map_err(failed);
-                }
-            }
-        }
-        Err(failed(io::ErrorKind::AlreadyExists.into()))
-    }
-}
-
-impl Folder {
-    /// Makes a file for writing and reading.
-    fn file(&self, name: &str) -> io::Result<fs_err::File> {
-        let mut options = fs_err::OpenOptions::new();
-        options.read(true).append(true).create(true).open(self.path.join(name))
-    }
-
-    /// Removes the folder, if it is still there. What cannot be removed stays: there is nobody to
-    /// tell.
-    fn remove(&self) {
-        drop(fs_err::remove_dir_all(&self.path));
-    }
-
-    /// The socket's path, short enough for the operating system wherever the folder is.
-    fn socket(&self) -> PathBuf {
-        format!("/proc/self/fd/{}/{SOCKET}", self.handle.as_raw_fd()).into()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        self.remove();
     }
 }
 
@@ -452,8 +414,5 @@ pub enum Error {
     },
     /// No temporary folder could be made.
     #[error("cannot make a temporary folder for the machine")]
-    Work {
-        /// Why.
-        source: io::Error,
-    },
+    Work(#[from] store::Error),
 }

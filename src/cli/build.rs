@@ -6,12 +6,11 @@ use std::process::ExitCode;
 use osbuilder::digest::Digest;
 use osbuilder::epoch::Epoch;
 use osbuilder::event::Event;
-use osbuilder::lock::Lock;
 use osbuilder::output::{Source, Written};
 use osbuilder::recipe::{Reading, Recipe};
 use osbuilder::store::directory::{self, DirectoryContents};
 use osbuilder::tree::{Contents, Layered};
-use osbuilder::{Error, Guest, Workshop};
+use osbuilder::{Guest, Workshop};
 
 use super::arguments::{
     BuildArguments, Form, ImageArguments, ImageLook, InitrdArguments, RecipeArguments,
@@ -136,37 +135,20 @@ fn run(
     let lock_path = arguments.lock.clone().unwrap_or_else(|| locking::beside(&target.path));
     let followed = locking::read(&lock_path, arguments, site.recipe(), session)?;
     workshop.followed = followed.as_ref();
-    let (lock, guest) = match &followed {
-        Some(lock) => (lock.clone(), osbuilder::install(site.recipe(), lock, &workshop)),
-        None => choose_and_install(site.recipe(), &workshop).map_err(Failure::from)?,
+    let installed = match &followed {
+        Some(lock) => {
+            osbuilder::install(site.recipe(), lock, &workshop).map(|guest| (lock.clone(), guest))
+        }
+        None => osbuilder::choose_and_install(site.recipe(), &workshop),
     };
-    let guest = guest
-        .and_then(|guest| osbuilder::provision(guest, site.recipe(), &workshop))
-        .map_err(Failure::from)?;
+    let (lock, guest) = installed.map_err(Failure::from)?;
+    let guest = osbuilder::provision(guest, site.recipe(), &workshop).map_err(Failure::from)?;
     let written = write(&target, &guest, &site.store, (site.recipe(), &workshop))?;
     if followed.is_none() {
         locking::write(&lock, &lock_path, session)?;
     }
     report::built(&written, Some((&lock, &lock_path)), site.took(), session);
     Ok(ExitCode::SUCCESS)
-}
-
-/// Chooses packages and installs them. An archive that moves on between its index and its packages
-/// is asked for its index once more.
-fn choose_and_install(
-    recipe: &Recipe,
-    workshop: &Workshop<'_>,
-) -> Result<(Lock, Result<Guest, Error>), Error> {
-    let lock = osbuilder::resolve(recipe, workshop)?;
-    match osbuilder::install(recipe, &lock, workshop) {
-        Err(Error::Packages(error)) if error.is_out_of_step() => {
-            (workshop.listener)(Event::note(format!("{error}; asking for the index once more")));
-            let lock = osbuilder::resolve(recipe, workshop)?;
-            let guest = osbuilder::install(recipe, &lock, workshop);
-            Ok((lock, guest))
-        }
-        outcome => Ok((lock, outcome)),
-    }
 }
 
 /// Packs a directory that is there already.

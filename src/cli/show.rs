@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -41,7 +42,7 @@ impl Manner {
 pub(super) struct Show {
     manner: Manner,
     verbose: bool,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Debug, Default)]
@@ -54,11 +55,17 @@ struct State {
 
 /// In plain lines, progress is told at most this often.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
+/// How often the clock of a bar is shown anew.
+const TICK: Duration = Duration::from_millis(200);
 
 impl Show {
     /// Shows in this manner; script output only when `verbose`.
     pub(super) fn new(manner: Manner, verbose: bool) -> Self {
-        Self { manner, verbose, state: Mutex::default() }
+        let state = Arc::default();
+        if manner == Manner::Bars {
+            keep_moving(&state);
+        }
+        Self { manner, verbose, state }
     }
 
     /// How events are shown.
@@ -155,11 +162,26 @@ impl Show {
     }
 }
 
+/// Lets the clock of the bar go on while nothing is heard, from a thread that ends with `state`.
+fn keep_moving(state: &Arc<Mutex<State>>) {
+    let state = Arc::downgrade(state);
+    let tick = move || {
+        while let Some(state) = state.upgrade() {
+            if let Some(bar) = &state.lock().unwrap_or_else(PoisonError::into_inner).bar {
+                bar.tick();
+            }
+            drop(state);
+            thread::sleep(TICK);
+        }
+    };
+    // Where no thread can be started, the clock moves when something is heard.
+    drop(thread::Builder::new().spawn(tick));
+}
+
 fn new_bar(stage: Stage) -> ProgressBar {
     let bar = ProgressBar::no_length().with_prefix(stage.name());
     let style = ProgressStyle::with_template("{prefix:>10} {bar:30} {msg} {elapsed}");
     bar.set_style(style.expect("the template is well formed"));
-    bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }
 

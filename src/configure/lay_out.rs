@@ -6,14 +6,13 @@
 //! of a file is replaced, as dpkg does, and nothing leads out of the tree.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
 use super::Error;
 use super::disk::{Disk, Place};
+use crate::crew;
 use crate::sandbox::{self, Marks, Node};
 use crate::tree::{Contents, Inode, InodeId, Kind, Meta, Tree, TreePath};
 
@@ -110,23 +109,10 @@ impl Layout<'_> {
 
     /// Writes files of all kinds, many at once.
     fn write_files(&self, disk: &Disk, files: &[(TreePath, InodeId)]) -> Result<(), Error> {
-        let next = AtomicUsize::new(0);
-        let failure = Mutex::new(None);
-        let work = || {
-            while let Some((path, id)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if let Err(error) = disk.write(path, self.tree.inode(*id), self.contents) {
-                    next.store(files.len(), Ordering::Relaxed);
-                    failure.lock().expect("no thread panics with the lock").get_or_insert(error);
-                }
-            }
+        let write = |(path, id): &(TreePath, InodeId)| {
+            disk.write(path, self.tree.inode(*id), self.contents)
         };
-        std::thread::scope(|scope| {
-            for _ in 1..self.threads.max(1) {
-                scope.spawn(work);
-            }
-            work();
-        });
-        failure.into_inner().expect("no thread panics with the lock").map_or(Ok(()), Err)
+        crew::try_map(self.threads, files, write).map(drop)
     }
 }
 

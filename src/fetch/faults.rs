@@ -1,12 +1,17 @@
 //! Networks that break: each test gives the fault and its nearest good neighbour.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use osbuilder_testkit::key::Key;
 use osbuilder_testkit::repository::Files;
 use osbuilder_testkit::server::{Reply, Request, Server, answer};
 
+use super::Network;
+use super::addresses::Addresses;
+use super::transport::Transport;
+use super::url::Url;
 use super::world::{DAY, NOW, World, lock, message, suite};
 
 const DEB: &str = "pool/a_1_amd64.deb";
@@ -259,12 +264,51 @@ fn f7_a_wrong_clock_is_named_as_the_cause() {
 }
 
 #[test]
-fn f15_all_addresses_of_a_name_are_tried() {
-    let key = Key::default();
-    let server = Server::with_files(suite("1", NOW).files(&key));
-    // `localhost` is ::1 and 127.0.0.1 on most machines, and the server listens on one of them.
-    let url = server.url().replace("127.0.0.1", "localhost");
-    assert!(World::new(&key, &[&url]).indexes().is_ok());
+fn f14_encryption_is_not_given_up_by_a_redirect() {
+    let transport = Transport::new(&Network::default());
+    let hop = |from: &str, location: &str| {
+        let from: Url = from.parse().unwrap();
+        let body = ureq::Body::builder().data("");
+        let response = ureq::http::Response::builder().header("Location", location).body(body);
+        transport.next_hop(&from, &from, &response.unwrap()).map_err(|error| error.to_string())
+    };
+    let downgraded = hop("https://192.0.2.1/x", "http://192.0.2.2/x").unwrap_err();
+    assert!(downgraded.contains("which would give up encryption"), "{downgraded}");
+    for (from, to) in [
+        ("https://192.0.2.1/x", "https://192.0.2.2/x"),
+        ("http://192.0.2.1/x", "https://192.0.2.2/x"),
+        ("http://192.0.2.1/x", "http://192.0.2.2/x"),
+    ] {
+        assert_eq!(hop(from, to).unwrap().to_string(), to);
+    }
+}
+
+#[test]
+fn f15_hosts_are_reached_by_whichever_of_their_addresses_works() {
+    let serve = |ip: IpAddr| {
+        let listener = TcpListener::bind((ip, 0)).ok()?;
+        Some(Server::at(listener, |_| Reply::ok(b"text")))
+    };
+    let four = serve(Ipv4Addr::LOCALHOST.into()).unwrap();
+    let six = serve(Ipv6Addr::LOCALHOST.into());
+    let refusing = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let reach = |all: Vec<SocketAddr>| {
+        let addresses =
+            Addresses::looked_up_by(Duration::from_secs(5), move |_, _| Ok(all.clone()));
+        let transport = Transport::with(&Network::default(), addresses);
+        let url = "http://mirror.example/x".parse().unwrap();
+        let request = super::transport::Request { url, size: None, cap: 100, fresh: false };
+        transport.open(request).unwrap().into_bytes().unwrap()
+    };
+    assert_eq!(reach(vec![four.address()]), b"text");
+    assert_eq!(reach(vec![refusing, four.address()]), b"text");
+    match six {
+        Some(six) => {
+            assert_eq!(reach(vec![six.address()]), b"text");
+            assert_eq!(reach(vec![refusing, six.address()]), b"text");
+        }
+        None => crate::testing::do_without("this machine has no IPv6"),
+    }
 }
 
 #[test]

@@ -6,22 +6,25 @@
 
 use ureq::config::Config;
 use ureq::http::Uri;
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, NextTimeout, TcpConnector, Transport,
 };
 use ureq::{Agent, Error};
 
+use super::addresses::Addresses;
+
 /// A client whose every request goes to `proxy` (an `http` address).
-pub(super) fn agent(config: Config, proxy: Uri) -> Agent {
+pub(super) fn agent(config: Config, proxy: Uri, addresses: Addresses) -> Agent {
     let connector = TcpConnector::default().chain(AbsoluteForm);
-    Agent::with_parts(config, connector, AlwaysProxy { proxy })
+    Agent::with_parts(config, connector, AlwaysProxy { proxy, addresses })
 }
 
 /// Finds the proxy's addresses whatever the target is.
 #[derive(Debug)]
 struct AlwaysProxy {
     proxy: Uri,
+    addresses: Addresses,
 }
 
 impl Resolver for AlwaysProxy {
@@ -31,7 +34,7 @@ impl Resolver for AlwaysProxy {
         config: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
-        DefaultResolver::default().resolve(&self.proxy, config, timeout)
+        self.addresses.resolve(&self.proxy, config, timeout)
     }
 }
 

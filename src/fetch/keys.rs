@@ -12,6 +12,7 @@ use super::transport::{Request, Transport};
 use super::url::{Scheme, Url};
 use super::{Context, Error};
 use crate::recipe::Recipe;
+use crate::store;
 
 /// Debian's keys, exported (minimal) from its package debian-archive-keyring 2023.3+deb12u2, and
 /// Ubuntu's, from Debian's package ubuntu-keyring 2023.11.28.1-0.2.
@@ -127,10 +128,8 @@ fn add_file(keyring: &mut Keyring, path: &Path) -> Result<Vec<Fingerprint>, Erro
 fn host_files(root: Option<&Path>) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for folder in HOST_FOLDERS {
-        let Some(entries) = root.and_then(|root| fs_err::read_dir(root.join(folder)).ok()) else {
-            continue;
-        };
-        files.extend(entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| {
+        let paths = root.and_then(|root| store::paths_in(&root.join(folder)).ok());
+        files.extend(paths.into_iter().flatten().filter(|path| {
             let small =
                 || fs_err::metadata(path).is_ok_and(|m| m.is_file() && m.len() <= MAX_KEY_FILE);
             let extension = path.extension().and_then(|extension| extension.to_str());

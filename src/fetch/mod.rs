@@ -6,6 +6,7 @@
 //! environment. How a repository is read is its family's business (`deb/`); how bytes travel, how old
 //! a repository may be and what is kept is the same for all.
 
+mod addresses;
 #[cfg(test)]
 mod attacks;
 mod deb;
@@ -29,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::crew;
 use crate::distro::Family;
 use crate::epoch::Epoch;
 use crate::event::{Event, Listener, Stage, Unit};
@@ -141,15 +143,7 @@ fn side_by_side<S: Sync>(
         (context.listener)(Event::Progress { stage, done, total, unit });
         Ok(repository)
     };
-    let results: Vec<Result<Repository, Error>> = std::thread::scope(|scope| {
-        let running: Vec<_> = sources.iter().map(|source| scope.spawn(|| one(source))).collect();
-        let joined = running.into_iter().map(|thread| match thread.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        joined.collect()
-    });
-    results.into_iter().collect()
+    crew::try_map(sources.len(), sources, one)
 }
 
 /// Brings and verifies the packages of `lock`; what the store has is not fetched. Each package that

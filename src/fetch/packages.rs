@@ -4,13 +4,13 @@
 //! are those of the lock. A few are fetched at a time; what the cache has is not fetched. Where a
 //! mirror no longer has what the lock names, the error says how old both sides are.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::object::{self, Failure, Wanted};
 use super::transport::Transport;
 use super::url::{Url, stays_below};
 use super::{Context, Error, Today, deb};
+use crate::crew;
 use crate::distro::Family;
 use crate::event::{Event, Stage, Unit};
 use crate::lock::{Lock, LockedPackage};
@@ -101,29 +101,12 @@ fn download(
     let family = recipe.distro.family;
     let work = Work { transport: &transport, context, lock, places: &places, family, arrived };
     let progress = Progress::new(wanted);
-    let next = AtomicUsize::new(0);
-    let failed = AtomicBool::new(false);
-    let failures = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE.min(wanted.len()) {
-            scope.spawn(|| {
-                while !failed.load(Ordering::Relaxed) {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(package) = wanted.get(at) else { break };
-                    match work.bring(package) {
-                        Ok(()) => progress.add(package.size, context),
-                        Err(error) => {
-                            failed.store(true, Ordering::Relaxed);
-                            failures.lock().expect("no thread panics here").push((at, error));
-                        }
-                    }
-                }
-            });
-        }
-    });
-    let mut failures = failures.into_inner().expect("no thread panics here");
-    failures.sort_by_key(|(at, _)| *at);
-    failures.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+    crew::try_map(AT_ONCE, wanted, |package| {
+        work.bring(package)?;
+        progress.add(package.size, context);
+        Ok(())
+    })
+    .map(drop)
 }
 
 struct Work<'a> {

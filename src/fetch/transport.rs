@@ -6,13 +6,14 @@
 //! the bytes are worth is decided elsewhere, by signature or digest. RFC 9110, 9112.
 
 use std::io::{self, Read};
-use std::net::ToSocketAddrs;
 use std::time::Duration;
 
 use fs_err::File;
 use ureq::http::{HeaderMap, Response, header};
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body};
 
+use super::addresses::Addresses;
 use super::download::Download;
 use super::forward;
 use super::proxy::Proxies;
@@ -222,6 +223,7 @@ pub(super) struct Transport {
     agent: Agent,
     /// For plain HTTP through a proxy.
     forwarding: Option<Agent>,
+    addresses: Addresses,
     network: Network,
 }
 
@@ -230,6 +232,11 @@ const MAX_REDIRECTS: usize = 5;
 
 impl Transport {
     pub(super) fn new(network: &Network) -> Self {
+        Self::with(network, Addresses::of_system(network.patience.connect))
+    }
+
+    /// A client that finds hosts by `addresses`.
+    pub(super) fn with(network: &Network, addresses: Addresses) -> Self {
         let patience = network.patience;
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -237,7 +244,6 @@ impl Transport {
             .proxy(None)
             .accept_encoding("identity")
             .user_agent(concat!("osbuilder/", env!("CARGO_PKG_VERSION")))
-            .timeout_resolve(Some(patience.connect))
             .timeout_connect(Some(patience.connect))
             .timeout_send_request(Some(patience.idle))
             .timeout_recv_response(Some(patience.idle))
@@ -249,8 +255,10 @@ impl Transport {
             )
             .build();
         let forwarder = network.proxies.forwarder();
-        let forwarding = forwarder.map(|proxy| forward::agent(config.clone(), proxy));
-        Self { agent: config.new_agent(), forwarding, network: network.clone() }
+        let forwarding =
+            forwarder.map(|proxy| forward::agent(config.clone(), proxy, addresses.clone()));
+        let agent = Agent::with_parts(config, DefaultConnector::default(), addresses.clone());
+        Self { agent, forwarding, addresses, network: network.clone() }
     }
 
     pub(super) const fn patience(&self) -> &Patience {
@@ -324,7 +332,13 @@ impl Transport {
         call.call().map_err(|error| Error::Exchange { url: url.clone(), source: Box::new(error) })
     }
 
-    fn next_hop(&self, origin: &Url, from: &Url, response: &Response<Body>) -> Result<Url, Error> {
+    /// Where a redirect leads, if it may be followed.
+    pub(super) fn next_hop(
+        &self,
+        origin: &Url,
+        from: &Url,
+        response: &Response<Body>,
+    ) -> Result<Url, Error> {
         let location = response.headers().get(header::LOCATION);
         let target =
             location.map_or_else(String::new, |l| String::from_utf8_lossy(l.as_bytes()).into());
@@ -359,8 +373,8 @@ impl Transport {
             return true;
         }
         let direct = matches!(self.network.proxies.for_url(url), Ok(None));
-        let resolved = || (url.host(), url.port()).to_socket_addrs().ok();
-        direct && resolved().is_some_and(|mut all| all.any(|a| url::is_local_address(&a.ip())))
+        let resolved = || self.addresses.of(url.host(), url.port()).ok();
+        direct && resolved().is_some_and(|all| all.iter().any(|a| url::is_local_address(&a.ip())))
     }
 }
 

@@ -3,11 +3,9 @@
 
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
-use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::crew;
 use crate::digest::{Digest, Hasher};
 
 /// Reads what it is made of, and checks it.
@@ -51,22 +49,9 @@ pub(super) fn digests<'a>(
     threads: usize,
     open: impl Fn(usize) -> Box<dyn Read + 'a> + Sync,
 ) -> io::Result<Vec<Digest>> {
-    let next = AtomicUsize::new(0);
-    let found = Mutex::new(BTreeMap::new());
-    let work = || {
-        while let index = next.fetch_add(1, Ordering::Relaxed)
-            && index < count
-        {
-            let reader = io::BufReader::with_capacity(1 << 17, open(index));
-            let digest = Digest::of_reader(reader).map(|(digest, _)| digest);
-            found.lock().expect("no thread panics with the lock").insert(index, digest);
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..threads.clamp(1, count.max(1)) {
-            scope.spawn(work);
-        }
-        work();
-    });
-    found.into_inner().expect("no thread panicked with the lock").into_values().collect()
+    let all: Vec<usize> = (0..count).collect();
+    crew::try_map(threads, &all, |&index| {
+        let reader = io::BufReader::with_capacity(1 << 17, open(index));
+        Digest::of_reader(reader).map(|(digest, _)| digest)
+    })
 }

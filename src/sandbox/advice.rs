@@ -28,6 +28,11 @@ pub(super) fn for_this_host(step: Step, errno: i32) -> String {
 }
 
 fn choose(step: Step, errno: Errno, settings: Settings) -> Option<&'static str> {
+    if matches!(errno, Errno::AGAIN | Errno::NOMEM) {
+        return (errno == Errno::AGAIN).then_some(
+            "no further process may be started (`ulimit -u`, or a limit of a container)",
+        );
+    }
     let about_namespaces = match step {
         Step::Namespaces | Step::Mapping | Step::Init => true,
         Step::Propagation | Step::Memory => errno == Errno::PERM || errno == Errno::ACCESS,
@@ -101,5 +106,6 @@ mod tests {
         assert!(choose(Step::Proc, Errno::PERM, settings).unwrap().contains("systempaths"));
         assert_eq!(choose(Step::Pivot, Errno::PERM, settings), None);
         assert_eq!(choose(Step::Memory, Errno::NOMEM, settings), None);
+        assert!(choose(Step::Init, Errno::AGAIN, settings).unwrap().contains("ulimit -u"));
     }
 }

@@ -205,6 +205,15 @@ impl AsFd for Folder {
     }
 }
 
+/// The paths of what is in a directory, in byte order.
+///
+/// # Errors
+/// [`Error::Disk`].
+pub fn paths_in(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let folder = Folder::open(path)?;
+    Ok(folder.names()?.iter().map(|name| folder.path_of(name)).collect())
+}
+
 /// Splits a path that a person gave into the directory that holds it, held open, and its name.
 pub(super) fn parent_of(path: &Path) -> Result<(Folder, OsString), Error> {
     let name = path.file_name().ok_or_else(|| Error::WillNotReplace {

@@ -43,10 +43,11 @@ use fs_err::File;
 pub use check::Checked;
 pub use collect::{Collected, Keep, collect};
 pub use error::Error;
+pub use folder::paths_in;
 pub use object::Object;
 pub use output::{Output, OutputDirectory};
 pub use pack::PackWriter;
-pub use temporary::abandon_all;
+pub use temporary::{TemporaryFolder, abandon_all};
 
 use crate::digest::Digest;
 use crate::tree::Contents;

@@ -15,13 +15,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fs_err::File;
-use rustix::fs::{FileType, FlockOperation, RenameFlags};
+use rustix::fs::{FileType, RenameFlags};
 use rustix::io::Errno;
 
 use super::Error;
 use super::directory::{is_beside, next_name, side_name};
 use super::folder::{Folder, parent_of};
-use super::temporary::{Registration, Temporary, random_name, reap};
+use super::temporary::{Temporary, TemporaryFolder, reap, without_interruption};
 use crate::tree::TreePath;
 
 /// Kata's summary, which stands in every rootfs that its scripts or we have provisioned.
@@ -97,10 +97,8 @@ fn temporary_prefix(name: &OsStr) -> OsString {
 pub struct OutputDirectory {
     parent: Arc<Folder>,
     name: OsString,
-    /// Removes the private directory, while `work` still holds its lock.
-    _registration: Registration,
     /// The private directory beside the target in which all is built.
-    work: Folder,
+    work: TemporaryFolder,
 }
 
 impl OutputDirectory {
@@ -114,18 +112,14 @@ impl OutputDirectory {
         check_replaceable(&parent, &name)?;
         let prefix = temporary_prefix(&name);
         reap(&parent, &prefix)?;
-        let work_name = random_name(&prefix)?;
-        let registration = Registration::new(&parent, &work_name);
-        let work = parent.create_folder(&work_name, 0o700)?;
-        rustix::fs::flock(&work, FlockOperation::NonBlockingLockExclusive)
-            .map_err(Error::disk("lock", work.path()))?;
-        Ok(Self { parent, name, _registration: registration, work })
+        let work = TemporaryFolder::create_in(&parent, &prefix)?;
+        Ok(Self { parent, name, work })
     }
 
     /// Where to lay the tree out, with [`super::directory::write`]: in a folder that nobody else
     /// can enter.
     pub fn path(&self) -> PathBuf {
-        self.work.path_of(ROOT)
+        self.work.folder().path_of(ROOT)
     }
 
     /// Puts the directory and its listing in place, and removes what was there before.
@@ -137,26 +131,28 @@ impl OutputDirectory {
         check_replaceable(&self.parent, &self.name)?;
         let listing = side_name(OsStr::new(ROOT));
         self.sync()?;
-        self.work.rename(&listing, &self.parent, next_name(&self.name))?;
-        if let Err(error) = self.swap() {
-            self.parent.unlink(next_name(&self.name))?;
-            return Err(error);
-        }
-        self.parent.rename(next_name(&self.name), &self.parent, side_name(&self.name))?;
+        without_interruption(|| {
+            self.work.folder().rename(&listing, &self.parent, next_name(&self.name))?;
+            if let Err(error) = self.swap() {
+                self.parent.unlink(next_name(&self.name))?;
+                return Err(error);
+            }
+            self.parent.rename(next_name(&self.name), &self.parent, side_name(&self.name))
+        })?;
         self.parent.sync()
-        // Dropping the registration removes the private directory with the old content.
+        // Dropping the private directory removes it with the old content.
     }
 
     /// Waits until everything on the file system is on the disk: one call for thousands of files.
     fn sync(&self) -> Result<(), Error> {
-        rustix::fs::syncfs(&self.work).map_err(Error::disk("sync", self.work.path()))
+        rustix::fs::syncfs(self.work.folder()).map_err(Error::disk("sync", self.work.path()))
     }
 
     /// Exchanges old and new in one step, or where the file system cannot, in two.
     fn swap(&self) -> Result<(), Error> {
         let failed = || Error::disk("put in place", self.parent.path_of(&self.name));
-        let rename =
-            |flags| rustix::fs::renameat_with(&self.work, ROOT, &self.parent, &self.name, flags);
+        let work = self.work.folder();
+        let rename = |flags| rustix::fs::renameat_with(work, ROOT, &self.parent, &self.name, flags);
         match rename(RenameFlags::NOREPLACE) {
             Err(Errno::EXIST) => match rename(RenameFlags::EXCHANGE) {
                 Err(Errno::INVAL | Errno::NOSYS) => self.swap_in_two_steps(),
@@ -168,11 +164,12 @@ impl OutputDirectory {
     }
 
     fn swap_in_two_steps(&self) -> Result<(), Error> {
-        match self.parent.rename(&self.name, &self.work, REPLACED) {
+        let work = self.work.folder();
+        match self.parent.rename(&self.name, work, REPLACED) {
             Err(error) if error.kind() == Some(io::ErrorKind::NotFound) => {}
             answer => answer?,
         }
-        self.work.rename(ROOT, &self.parent, &self.name)
+        work.rename(ROOT, &self.parent, &self.name)
     }
 }
 
@@ -383,7 +380,8 @@ mod tests {
         assert_eq!(names(Path::new(".")).len(), 3);
         crate::store::abandon_all();
         assert_eq!(names(Path::new(".")), ["f18-alone"]);
-        drop((rootfs, file, named));
+        // Whatever goes on beside waits for the end of the program, also dropping these.
+        std::mem::forget((rootfs, file, named));
     }
 
     #[test]

@@ -15,6 +15,9 @@ use super::Error;
 use super::folder::Folder;
 use super::temporary::random_name;
 
+/// How often a directory is emptied into which a thread that is to end still writes.
+const PATIENCE: u32 = 100;
+
 /// Removes `name` in `folder`, whatever it is; it may be gone already.
 pub(super) fn remove(folder: &Folder, name: &OsStr) -> Result<(), Error> {
     if !is_directory(folder, name)? {
@@ -24,8 +27,13 @@ pub(super) fn remove(folder: &Folder, name: &OsStr) -> Result<(), Error> {
         return Ok(());
     }
     make_accessible(folder, name)?;
-    empty(&folder.folder(name)?)?;
-    remove_empty(folder, name)?;
+    let below = folder.folder(name)?;
+    for _ in 0..PATIENCE {
+        empty(&below)?;
+        if remove_empty(folder, name)? {
+            break;
+        }
+    }
     Ok(())
 }
 

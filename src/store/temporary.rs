@@ -7,11 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fs_err::File;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
@@ -49,8 +49,8 @@ impl Temporary {
     ) -> Result<Self, Error> {
         loop {
             let name = random_name(prefix)?;
-            let registration = Registration::new(folder, &name);
-            let file = folder.create_file(&name, mode)?;
+            let make = || folder.create_file(&name, mode);
+            let (registration, file) = Registration::create(folder, &name, make)?;
             if locked_and_still_there(&file, folder)? {
                 let (folder, prefix) = (Arc::clone(folder), prefix.to_owned());
                 return Ok(Self { file, name: Some(registration), folder, prefix });
@@ -78,13 +78,15 @@ impl Temporary {
                 Err(error) => return Err(Error::disk("put in place", target.path_of(name))(error)),
             }
             let temporary = random_name(&self.prefix)?;
-            let registration = Registration::new(&self.folder, &temporary);
-            self.link(&self.folder, &temporary)
-                .map_err(Error::disk("create", self.folder.path_of(&temporary)))?;
+            let make = || {
+                let path = self.folder.path_of(&temporary);
+                self.link(&self.folder, &temporary).map_err(Error::disk("create", path))
+            };
+            let (registration, ()) = Registration::create(&self.folder, &temporary, make)?;
             self.name = Some(registration);
         }
         if let Some(registration) = &self.name {
-            self.folder.rename(&registration.name, target, name)?;
+            without_interruption(|| self.folder.rename(&registration.name, target, name))?;
             registration.forget();
         }
         self.finish()
@@ -98,6 +100,58 @@ impl Temporary {
 
     fn finish(self) -> Result<File, Error> {
         self.file.try_clone().map_err(Error::disk("open", self.folder.path()))
+    }
+}
+
+/// A folder of this run alone, which only its user may enter. Dropped, it is gone with all in it.
+#[derive(Debug)]
+pub struct TemporaryFolder {
+    registration: Registration,
+    /// Holds the lock that says "my owner lives".
+    folder: Folder,
+}
+
+impl TemporaryFolder {
+    /// Makes a folder in `parent`, named `prefix` and a random number. What killed runs left there
+    /// under such names is removed.
+    ///
+    /// # Errors
+    /// [`Error::Disk`].
+    pub fn create(parent: &Path, prefix: &str) -> Result<Self, Error> {
+        let parent = Arc::new(Folder::open(parent)?);
+        reap(&parent, OsStr::new(prefix))?;
+        Self::create_in(&parent, OsStr::new(prefix))
+    }
+
+    pub(super) fn create_in(parent: &Arc<Folder>, prefix: &OsStr) -> Result<Self, Error> {
+        loop {
+            let name = random_name(prefix)?;
+            let make = || parent.create_folder(&name, 0o700);
+            let (registration, folder) = Registration::create(parent, &name, make)?;
+            if locked_and_still_there(&folder, parent)? {
+                return Ok(Self { registration, folder });
+            }
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(super) const fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// Removes the folder now. What cannot be removed stays: there is nobody to tell.
+    pub fn remove(&self) {
+        self.registration.remove();
+    }
+}
+
+impl AsFd for TemporaryFolder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.folder.as_fd()
     }
 }
 
@@ -125,7 +179,7 @@ fn unnamed(folder: &Folder, mode: u32) -> Result<Option<File>, Error> {
 }
 
 /// Takes the lock that says "my owner lives", unless somebody reaped the file in between.
-fn locked_and_still_there(file: &File, folder: &Folder) -> Result<bool, Error> {
+fn locked_and_still_there(file: &impl AsFd, folder: &Folder) -> Result<bool, Error> {
     let failed = || Error::disk("lock a file in", folder.path());
     match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::WOULDBLOCK) => return Ok(false),
@@ -173,9 +227,17 @@ pub(super) fn random_name(prefix: &OsStr) -> Result<OsString, Error> {
     Ok(name)
 }
 
-/// What has a temporary name in this process, for [`abandon_all`].
+/// What has a temporary name in this process, for [`abandon_all`]. Nothing gets such a name, and
+/// nothing is put in place, but by whoever holds the lock: so an end of the program comes before
+/// or after that, never in between.
 static REGISTERED: Mutex<BTreeMap<u64, (Arc<Folder>, OsString)>> = Mutex::new(BTreeMap::new());
 static NEXT: AtomicU64 = AtomicU64::new(0);
+
+type Registered = MutexGuard<'static, BTreeMap<u64, (Arc<Folder>, OsString)>>;
+
+fn registered() -> Registered {
+    REGISTERED.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The note that something with this name is to be removed unless it is put in place.
 /// Dropping it removes the thing.
@@ -186,11 +248,18 @@ pub(super) struct Registration {
 }
 
 impl Registration {
-    pub(super) fn new(folder: &Arc<Folder>, name: &OsStr) -> Self {
+    /// Makes a thing in `folder` and notes its name.
+    pub(super) fn create<T>(
+        folder: &Arc<Folder>,
+        name: &OsStr,
+        make: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<(Self, T), Error> {
+        let mut all = registered();
+        // The name is nobody else's, so what is there after a failure is a half-made thing of ours.
+        let made = make().inspect_err(|_| drop(remove::remove(folder, name)))?;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let mut all = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert(number, (Arc::clone(folder), name.to_owned()));
-        Self { number, name: name.to_owned() }
+        Ok((Self { number, name: name.to_owned() }, made))
     }
 
     /// The thing has got its final name.
@@ -198,27 +267,43 @@ impl Registration {
         drop(self.take());
     }
 
-    fn take(&self) -> Option<(Arc<Folder>, OsString)> {
-        REGISTERED.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number)
-    }
-}
-
-impl Drop for Registration {
-    fn drop(&mut self) {
+    /// Removes the thing now.
+    pub(super) fn remove(&self) {
         if let Some((folder, name)) = self.take() {
             // Nobody is left to tell; the next run removes what could not be removed now.
             drop(remove::remove(&folder, &name));
         }
     }
+
+    fn take(&self) -> Option<(Arc<Folder>, OsString)> {
+        registered().remove(&self.number)
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// Takes several steps that [`abandon_all`] finds all done or not begun. Nothing temporary may be
+/// made or dropped meanwhile.
+pub(super) fn without_interruption<T>(steps: impl FnOnce() -> T) -> T {
+    let _all = registered();
+    steps()
 }
 
 /// Removes every unfinished output and temporary file of this process, for a program that is
 /// about to end because it was told to. To be called from a thread, not from a signal handler.
+///
+/// A thread that then wants to make something temporary, or to put something in place, waits for
+/// the end of the program.
 pub fn abandon_all() {
-    let all = std::mem::take(&mut *REGISTERED.lock().unwrap_or_else(PoisonError::into_inner));
-    for (folder, name) in all.into_values() {
+    let mut all = registered();
+    for (folder, name) in std::mem::take(&mut *all).into_values() {
         drop(remove::remove(&folder, &name));
     }
+    std::mem::forget(all);
 }
 
 #[cfg(test)]
@@ -239,6 +324,21 @@ mod tests {
         assert_eq!(folder.names().unwrap(), [name]);
         drop(living);
         assert!(folder.names().unwrap().is_empty());
+    }
+
+    #[test]
+    fn f2_a_temporary_folder_goes_with_its_owner_and_the_dead_ones_go_first() {
+        let top = tempfile::tempdir().unwrap();
+        fs_err::create_dir_all(top.path().join("boot-0123456789abcdef/in")).unwrap();
+        let one = TemporaryFolder::create(top.path(), "boot-").unwrap();
+        let two = TemporaryFolder::create(top.path(), "boot-").unwrap();
+        fs_err::write(one.path().join("file"), "").unwrap();
+        let count = || fs_err::read_dir(top.path()).unwrap().count();
+        assert_eq!(count(), 2);
+        drop(one);
+        assert_eq!(count(), 1);
+        two.remove();
+        assert_eq!(count(), 0);
     }
 
     #[test]

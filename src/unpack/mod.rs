@@ -12,12 +12,12 @@ mod tarball;
 use std::io;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 pub use ahead::Ahead;
 pub use tarball::tarball;
 
+use crate::crew;
 use crate::distro::Family;
 use crate::epoch::Epoch;
 use crate::event::{Event, Listener, Stage, Unit};
@@ -197,36 +197,15 @@ fn load_all<O: Sync, P: Send>(
 ) -> Result<Vec<P>, Error> {
     let mut order: Vec<_> = archives.iter().enumerate().collect();
     order.sort_by_key(|(_, (locked, _))| std::cmp::Reverse(locked.size));
-    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let loaded = Mutex::new(Ok(Vec::new()));
-    let work = || {
-        while let Some((place, (locked, open))) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if !collect(&loaded, load(locked, open).map(|package| (*place, package))) {
-                return;
-            }
-            listener(progress(done.fetch_add(1, Ordering::Relaxed).saturating_add(1), order.len()));
-        }
-    };
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(order.len());
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(work);
-        }
-    });
-    let mut loaded = loaded.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+    let done = AtomicUsize::new(0);
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut loaded = crew::try_map(threads, &order, |(place, (locked, open))| {
+        let package = load(locked, open)?;
+        listener(progress(done.fetch_add(1, Ordering::Relaxed).saturating_add(1), order.len()));
+        Ok::<_, Error>((*place, package))
+    })?;
     loaded.sort_unstable_by_key(|(place, _)| *place);
     Ok(loaded.into_iter().map(|(_, package)| package).collect())
-}
-
-/// Adds a result to those of other threads; says whether going on makes sense.
-fn collect<P>(loaded: &Mutex<Result<Vec<P>, Error>>, package: Result<P, Error>) -> bool {
-    let mut loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
-    match (&mut *loaded, package) {
-        (Ok(packages), Ok(package)) => packages.push(package),
-        (Ok(_), Err(error)) => *loaded = Err(error),
-        (Err(_), _) => {}
-    }
-    loaded.is_ok()
 }
 
 fn progress(done: usize, total: usize) -> Event {

@@ -96,7 +96,14 @@ impl Reply {
 impl Server {
     /// Starts a server that answers each request as `handler` says.
     pub fn start(handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at(TcpListener::bind("127.0.0.1:0").unwrap(), handler)
+    }
+
+    /// Starts one that listens here.
+    pub fn at(
+        listener: TcpListener,
+        handler: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let stopped = Arc::new(AtomicBool::new(false));
@@ -118,6 +125,11 @@ impl Server {
     /// Starts a server that serves `files` properly.
     pub fn with_files(files: Files) -> Self {
         Self::start(move |request| answer(&files, request))
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// `http://127.0.0.1:PORT`.

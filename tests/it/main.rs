@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
+mod archive;
 mod deb_resolve;
 mod deb_versions;
 mod erofs;
@@ -16,5 +17,7 @@ mod mounted;
 mod program;
 mod reference;
 mod rootfs;
+mod signals;
+mod tiny;
 mod verify;
 mod verity;

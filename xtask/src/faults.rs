@@ -13,10 +13,7 @@ use crate::peer;
 use crate::small::Small;
 use crate::{Outcome, say};
 
-/// The kinds of call that fail, and how. Not `close`: an injected failure leaves the descriptor
-/// open, which Linux never does, and Rust's standard library takes it for a bug when it reads
-/// directories. Not `clone` either, yet: where workers are started, a thread that cannot be still
-/// ends in a panic, which is a fault of ours.
+/// The kinds of call that fail, and how.
 const FAULTS: &[(&str, &str)] = &[
     ("write", "ENOSPC"),
     ("pwrite64", "EIO"),
@@ -33,6 +30,8 @@ const FAULTS: &[(&str, &str)] = &[
     ("unlinkat", "EIO"),
     ("copy_file_range,sendfile", "EIO"),
     ("fchmod,fchmodat,utimensat", "EIO"),
+    ("close", "EIO"),
+    ("clone,clone3", "EAGAIN"),
 ];
 
 /// No kind of call is tried further than this; a small build has fewer of each.

@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use crate::fetch::url::Url;
+use crate::store;
 
 /// One place that the host's apt uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,11 +21,7 @@ pub(super) struct Entry {
 pub(super) fn read(root: &Path) -> Vec<Entry> {
     let apt = root.join("etc/apt");
     let mut entries = text(&apt.join("sources.list")).map_or_else(Vec::new, |t| one_line(&t));
-    let folder = fs_err::read_dir(apt.join("sources.list.d"));
-    let mut files: Vec<_> =
-        folder.into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path()).collect();
-    files.sort();
-    for file in files {
+    for file in store::paths_in(&apt.join("sources.list.d")).unwrap_or_default() {
         let Some(content) = text(&file) else { continue };
         match file.extension().and_then(|extension| extension.to_str()) {
             Some("list") => entries.extend(one_line(&content)),

@@ -16,6 +16,7 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use super::compress::{self, Extent, PIECE, Packed};
 use super::draft::Stored;
 use super::format::{BLOCK, BLOCK_SIZE};
+use crate::crew;
 use crate::image::Error;
 use crate::image::sparse::SparseWriter;
 use crate::recipe::Compression;
@@ -103,12 +104,7 @@ pub(super) fn write(
             }
         }
     };
-    std::thread::scope(|scope| {
-        for _ in 1..threads.clamp(1, stored.len().max(1)) {
-            scope.spawn(work);
-        }
-        work();
-    });
+    crew::share(threads.min(stored.len()), work);
     sink.into_inner().expect("no thread panicked with the lock").finish()
 }
 

@@ -8,8 +8,6 @@
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::content::{FileMap, FileReader, ImageContents};
 use super::directory;
@@ -19,6 +17,7 @@ use super::format::{JOURNAL_INODE, ROOT_INODE, compatible, flags, kinds, le32};
 use super::inode::Inode as DiskInode;
 use super::volume::{Claims, Extent, Volume, inode_place};
 use super::{attributes, checksum};
+use crate::crew;
 use crate::digest::Digest;
 use crate::image::{Error, Window};
 use crate::tree::{Content, Inode, InodeId, Kind, Meta, Tree, TreePath};
@@ -353,24 +352,9 @@ fn hash(
     files: &[(InodeId, FileMap)],
     threads: usize,
 ) -> Result<Vec<Digest>, Error> {
-    let next = AtomicUsize::new(0);
-    let found = Mutex::new(BTreeMap::new());
-    let work = || {
-        while let index = next.fetch_add(1, Ordering::Relaxed)
-            && let Some((_, file)) = files.get(index)
-        {
-            let reader = std::io::BufReader::with_capacity(1 << 17, FileReader::new(volume, file));
-            let digest = Digest::of_reader(reader).map(|(digest, _)| digest);
-            found.lock().expect("no thread panics with the lock").insert(index, digest);
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..threads.clamp(1, files.len().max(1)) {
-            scope.spawn(work);
-        }
-        work();
+    let digests = crew::try_map(threads, files, |(_, file)| {
+        let reader = std::io::BufReader::with_capacity(1 << 17, FileReader::new(volume, file));
+        Digest::of_reader(reader).map(|(digest, _)| digest)
     });
-    let found = found.into_inner().expect("no thread panicked with the lock");
-    let digests: Result<Vec<_>, _> = found.into_values().collect();
     digests.map_err(|source| Error::Read { source })
 }

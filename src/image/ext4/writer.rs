@@ -15,6 +15,7 @@ use super::draft::Body;
 use super::extents::Run;
 use super::format::SUPERBLOCK_OFFSET;
 use super::plan::{Placed, Plan, to_u32};
+use crate::crew;
 use crate::image::Error;
 use crate::image::sparse::SparseWriter;
 use crate::tree::{Content, Contents, TreePath};
@@ -79,12 +80,7 @@ impl Plan {
                 }
             }
         };
-        std::thread::scope(|scope| {
-            for _ in 1..threads.clamp(1, batches.len().max(1)) {
-                scope.spawn(work);
-            }
-            work();
-        });
+        crew::share(threads.min(batches.len()), work);
         let failed = failed.into_inner().expect("no thread panicked with the lock");
         failed.map_or(Ok(()), |(_, error)| Err(error))
     }

@@ -13,6 +13,7 @@ mod blocks;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use libdeflater::{CompressionLvl, Compressor, Crc};
@@ -38,10 +39,17 @@ pub struct Encoder<W> {
     /// whether they are the last.
     chunk: Vec<u8>,
     /// Chunks that are being compressed, oldest first.
-    running: VecDeque<JoinHandle<io::Result<Vec<u8>>>>,
+    running: VecDeque<Packed>,
     threads: NonZeroUsize,
     crc: Checksum,
     size: u64,
+}
+
+/// A compressed chunk, or the thread that makes it.
+#[derive(Debug)]
+enum Packed {
+    Coming(JoinHandle<io::Result<Vec<u8>>>),
+    Done(io::Result<Vec<u8>>),
 }
 
 /// The checksum of a member: CRC-32 as in ISO 3309.
@@ -91,16 +99,25 @@ impl<W: Write> Encoder<W> {
         while self.running.len() >= self.threads.get() {
             self.write_oldest()?;
         }
-        let chunk = std::mem::take(&mut self.chunk);
-        let run = move || deflate(&chunk, place);
-        self.running.push_back(thread::Builder::new().name("gzip".to_owned()).spawn(run)?);
+        let chunk = Arc::new(std::mem::take(&mut self.chunk));
+        let shared = Arc::clone(&chunk);
+        let run = move || deflate(&shared, place);
+        let started = thread::Builder::new().name("gzip".to_owned()).spawn(run);
+        // Where no thread can be started, this one does it, which is slower and nothing else.
+        let packed = started.map_or_else(|_| Packed::Done(deflate(&chunk, place)), Packed::Coming);
+        self.running.push_back(packed);
         Ok(())
     }
 
     /// Waits for the oldest chunk and writes it. Returns whether there was one.
     fn write_oldest(&mut self) -> io::Result<bool> {
         let Some(oldest) = self.running.pop_front() else { return Ok(false) };
-        let packed = oldest.join().map_err(|_| io::Error::other("compressing panicked"))??;
+        let packed = match oldest {
+            Packed::Done(packed) => packed?,
+            Packed::Coming(thread) => {
+                thread.join().map_err(|_| io::Error::other("compressing panicked"))??
+            }
+        };
         self.output.write_all(&packed)?;
         Ok(true)
     }

@@ -10,6 +10,7 @@ use std::sync::Mutex;
 
 use super::geometry::{FAN_OUT, Geometry, Level};
 use super::{BLOCK, Parameters};
+use crate::crew;
 use crate::digest::{Digest, Hasher};
 use crate::image::{Error, Medium};
 
@@ -121,12 +122,7 @@ fn hash_data(
             }
         }
     };
-    std::thread::scope(|scope| {
-        for _ in 1..threads.clamp(1, most.max(1)) {
-            scope.spawn(work);
-        }
-        work();
-    });
+    crew::share(threads.min(most), work);
     failure.into_inner().expect("no thread panicked with the lock").map_or(Ok(()), Err)
 }
 

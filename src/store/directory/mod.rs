@@ -15,13 +15,10 @@ mod read;
 mod write;
 
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 pub(super) use beside::{is_beside, next_name, side_name};
 pub use read::{DirectoryContents, read};
 pub use write::write;
-
-use super::Error;
 
 /// How a tree is laid out.
 #[derive(Debug, Clone, Copy)]
@@ -64,43 +61,13 @@ impl Holding {
     }
 }
 
-/// Does `work` on every item, in any order, on some threads; returns the results in order, or the
-/// error of the first item that has one.
-fn in_parallel<T: Sync, R: Send>(
-    threads: NonZeroUsize,
-    items: &[T],
-    work: impl Fn(&T) -> Result<R, Error> + Sync,
-) -> Result<Vec<R>, Error> {
-    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let worker = || {
-        let mut done = Vec::new();
-        while !failed.load(Ordering::Relaxed) {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = items.get(number) else { break };
-            let result = work(item);
-            failed.fetch_or(result.is_err(), Ordering::Relaxed);
-            done.push((number, result));
-        }
-        done
-    };
-    let mut done = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads.get()).map(|_| scope.spawn(worker)).collect();
-        let mut done = worker();
-        for other in others {
-            done.extend(other.join().expect("workers report errors, they do not panic"));
-        }
-        done
-    });
-    done.sort_by_key(|(number, _)| *number);
-    done.into_iter().map(|(_, result)| result).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
 
     use super::*;
+    use crate::store::Error;
     use crate::store::ordinary_user::as_ordinary_user;
     use crate::tree::{Content, Device, Inode, Kind, Meta, NoContents, Tree, TreePath};
 

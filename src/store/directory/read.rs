@@ -18,7 +18,8 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, StatxAttributes, St
 use rustix::io::Errno;
 
 use super::attributes::{self, Attributes};
-use super::{beside, in_parallel};
+use super::beside;
+use crate::crew;
 use crate::digest::{Digest, Hasher};
 use crate::store::Error;
 use crate::store::folder::{Folder, parent_of};
@@ -39,7 +40,7 @@ pub fn read(directory: &Path, threads: NonZeroUsize) -> Result<(Tree, DirectoryC
     let own = top.own_stat()?;
     let found = walk(&top)?;
     let units = units(&found);
-    let hashed = in_parallel(threads, &units, |unit| hash(&top, unit))?;
+    let hashed = crew::try_map(threads.get(), &units, |unit| hash(&top, unit))?;
     let mut digests: BTreeMap<TreePath, Hashed> = hashed.into_iter().flatten().collect();
     let mut by_digest = BTreeMap::new();
     for (path, hashed) in &digests {

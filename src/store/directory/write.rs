@@ -17,7 +17,8 @@ use rustix::io::Errno;
 
 use super::attributes::{self, Scope};
 use super::beside::{self, Held};
-use super::{Holding, Options, in_parallel};
+use super::{Holding, Options};
+use crate::crew;
 use crate::store::Error;
 use crate::store::folder::{Folder, parent_of};
 use crate::store::remove::remove;
@@ -96,7 +97,7 @@ impl<'a> Writer<'a> {
         for (path, _) in &steps.directories {
             self.create_directory(path)?;
         }
-        in_parallel(options.threads, &steps.units, |unit| self.create_files(unit))?;
+        crew::try_map(options.threads.get(), &steps.units, |unit| self.create_files(unit))?;
         for (path, first) in &steps.links {
             self.create_link(path, first)?;
         }
