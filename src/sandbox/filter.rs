@@ -36,6 +36,17 @@ const SYS_REMOVEXATTRAT: c_long = 466;
 const SYS_OPEN_TREE_ATTR: c_long = 467;
 const SYS_FILE_SETATTR: c_long = 469;
 
+/// `kexec_file_load`, which some C libraries do not name.
+const KEXEC_FILE_LOAD: c_long = if cfg!(target_arch = "x86_64") {
+    320
+} else if cfg!(target_arch = "aarch64") {
+    294
+} else if cfg!(target_arch = "powerpc64") {
+    382
+} else {
+    381
+};
+
 /// What becomes of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rule {
@@ -86,7 +97,7 @@ const FORBIDDEN: &[c_long] = &[
     libc::SYS_io_uring_register,
     libc::SYS_io_uring_setup,
     libc::SYS_kcmp,
-    libc::SYS_kexec_file_load,
+    KEXEC_FILE_LOAD,
     libc::SYS_kexec_load,
     libc::SYS_keyctl,
     libc::SYS_lookup_dcookie,
@@ -122,12 +133,17 @@ const FORBIDDEN: &[c_long] = &[
     SYS_FILE_SETATTR,
 ];
 
-/// Forbidden calls that only this architecture has.
+/// Forbidden calls that only some architectures have.
 #[cfg(target_arch = "x86_64")]
 const FORBIDDEN_HERE: &[c_long] =
     &[libc::SYS__sysctl, libc::SYS_ioperm, libc::SYS_iopl, libc::SYS_modify_ldt, libc::SYS_uselib];
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
 const FORBIDDEN_HERE: &[c_long] = &[];
+#[cfg(target_arch = "powerpc64")]
+const FORBIDDEN_HERE: &[c_long] =
+    &[libc::SYS__sysctl, libc::SYS_subpage_prot, libc::SYS_umount, libc::SYS_uselib];
+#[cfg(target_arch = "s390x")]
+const FORBIDDEN_HERE: &[c_long] = &[libc::SYS__sysctl, libc::SYS_umount, libc::SYS_uselib];
 
 /// Answered with success. Changing to another user cannot work where one user is mapped, and
 /// writing through to the disk is a waste in a file system of memory.
@@ -145,8 +161,14 @@ const PRETENDED: &[c_long] = &[
     libc::SYS_syncfs,
     libc::SYS_fsync,
     libc::SYS_fdatasync,
-    libc::SYS_sync_file_range,
+    SYNC_FILE_RANGE,
 ];
+
+/// POWER passes the flags second.
+#[cfg(target_arch = "powerpc64")]
+const SYNC_FILE_RANGE: c_long = libc::SYS_sync_file_range2;
+#[cfg(not(target_arch = "powerpc64"))]
+const SYNC_FILE_RANGE: c_long = libc::SYS_sync_file_range;
 
 /// Answered by the supervisor: what sets or shows owners, devices and privileged attributes.
 const NOTIFIED: &[c_long] = &[
@@ -177,12 +199,20 @@ const NOTIFIED_HERE: &[c_long] = &[];
 /// New forms of calls that the supervisor does not know: programs fall back to the old ones.
 const UNKNOWN: &[c_long] = &[libc::SYS_clone3, SYS_SETXATTRAT, SYS_GETXATTRAT, SYS_REMOVEXATTRAT];
 
+/// One call for all of `socket` and its kin, whose arguments lie in memory, where no filter sees
+/// them. Programs use the single ones.
+#[cfg(any(target_arch = "powerpc64", target_arch = "s390x"))]
+const UNKNOWN_HERE: &[c_long] = &[libc::SYS_socketcall];
+#[cfg(not(any(target_arch = "powerpc64", target_arch = "s390x")))]
+const UNKNOWN_HERE: &[c_long] = &[];
+
 fn rules() -> Vec<(c_long, Rule)> {
     let all = |calls: &'static [c_long], rule| calls.iter().map(move |&call| (call, rule));
     let mut rules: Vec<_> = all(NOTIFIED, Rule::Notify).collect();
     rules.extend(all(NOTIFIED_HERE, Rule::Notify));
     rules.extend(all(PRETENDED, Rule::Pretend));
     rules.extend(all(UNKNOWN, Rule::Fail(libc::ENOSYS)));
+    rules.extend(all(UNKNOWN_HERE, Rule::Fail(libc::ENOSYS)));
     rules.extend(all(FORBIDDEN, Rule::Fail(libc::EPERM)));
     rules.extend(all(FORBIDDEN_HERE, Rule::Fail(libc::EPERM)));
     let error = libc::EPERM;
@@ -341,7 +371,18 @@ mod tests {
         for &call in FORBIDDEN.iter().chain(FORBIDDEN_HERE) {
             assert_eq!(here(call, [0; 6]), fail(libc::EPERM).k, "{call}");
         }
-        assert_eq!(here(libc::SYS_clone3, [0; 6]), fail(libc::ENOSYS).k);
+        for &call in UNKNOWN.iter().chain(UNKNOWN_HERE) {
+            assert_eq!(here(call, [0; 6]), fail(libc::ENOSYS).k, "{call}");
+        }
+    }
+
+    #[test]
+    fn no_call_has_two_rules() {
+        let mut calls: Vec<_> = rules().into_iter().map(|(call, _)| call).collect();
+        let all = calls.len();
+        calls.sort_unstable();
+        calls.dedup();
+        assert_eq!(calls.len(), all);
     }
 
     #[test]
