@@ -73,6 +73,12 @@ fi
 [[ -z "${AGENT:-}" ]] || options+=(--agent "${AGENT}")
 
 if [[ $# -eq 1 ]]; then
+    plugin="${script_dir}/$1/config.sh"
+    if [[ -f "${plugin}" ]]; then
+        "${osbuilder}" distros --names | grep -qxF -- "$1" ||
+            die "${plugin} is not read: a distribution of your own is a recipe (recipes/README.md)"
+        warning "${plugin} is not read: osbuilder knows $1 by itself"
+    fi
     directory="${directory:-${script_dir}/rootfs-${OS_NAME:-$1}}"
     options+=("$1")
 else

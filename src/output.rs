@@ -61,7 +61,8 @@ pub struct Measurement {
     pub path: PathBuf,
 }
 
-/// Writes a tree as a directory. Owners that the disk cannot hold are kept beside it.
+/// Writes a tree as a directory. Owners that the disk cannot hold are kept beside it. Under sudo it
+/// is the caller's, as if the caller had built it.
 ///
 /// # Errors
 /// [`Error::Store`].
@@ -73,11 +74,16 @@ pub fn write_rootfs(
     let tree = source.tree;
     workshop.stage(Stage::Image, || {
         let output = OutputDirectory::create(path).map_err(Error::Store)?;
-        let options = directory::Options {
-            threads: workshop.threads,
-            holding: directory::Holding::for_this_user(),
+        // What becomes somebody else's must not give root's rights to whoever runs it.
+        let holding = match workshop.owner {
+            Some(_) => directory::Holding::Tame,
+            None => directory::Holding::for_this_user(),
         };
+        let options = directory::Options { threads: workshop.threads, holding };
         directory::write(tree, source.contents, &output.path(), options).map_err(Error::Store)?;
+        if let Some(owner) = workshop.owner {
+            directory::give(tree, &output.path(), owner).map_err(Error::Store)?;
+        }
         output.commit().map_err(Error::Store)
     })?;
     let digest = Digest::of(tree.to_listing().as_bytes());

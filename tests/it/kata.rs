@@ -247,6 +247,26 @@ fn an_installed_copy_works_without_the_sources() {
 }
 
 #[test]
+fn a_plug_in_of_kata_s_is_named_and_not_silently_left_out() {
+    let shop = Workshop::new();
+    let root = shop.text("root");
+    shop.make(&["install-scripts", &format!("DESTDIR={root}")]);
+    let folder = format!("{root}/usr/libexec/kata-containers/osbuilder/rootfs-builder");
+    let script = format!("{folder}/rootfs.sh");
+    for name in ["debian", "mine"] {
+        fs_err::create_dir(format!("{folder}/{name}")).unwrap();
+        fs_err::write(format!("{folder}/{name}/config.sh"), "OS_NAME=x\n").unwrap();
+    }
+    let own = shop.run(&script, &["-r", &shop.text("out"), "mine"], &[]);
+    assert_eq!(own.status, Some(1));
+    assert!(own.stderr.contains("mine/config.sh is not read"), "{}", own.stderr);
+    assert!(own.stderr.contains("recipes/README.md"), "{}", own.stderr);
+    let known = shop.run(&script, &["-r", &shop.text("out"), "debian"], &[]);
+    assert_eq!(known.status, Some(0), "{}", known.stderr);
+    assert!(known.stdout.contains("WARNING") && known.stdout.contains("debian/config.sh"));
+}
+
+#[test]
 fn a_failing_build_fails_make_and_leaves_no_marker() {
     let shop = Workshop::new();
     fs_err::write(shop.path("osbuilder"), "#!/bin/sh\nexit 3\n").unwrap();

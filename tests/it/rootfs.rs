@@ -123,6 +123,41 @@ fn r8_a_pocket_of_ubuntu_under_the_name_of_the_release_is_refused() {
     assert!(!world.path("guest").exists());
 }
 
+#[test]
+#[expect(clippy::print_stderr, reason = "a skip must be seen")]
+fn what_is_built_under_sudo_belongs_to_its_caller() {
+    use std::os::unix::fs::MetadataExt as _;
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: only root can give files away");
+    }
+    let world = World::new(&ubuntu());
+    let sudo = [("SUDO_UID", "4321"), ("SUDO_GID", "8765")];
+    let common = ["ubuntu", "--agent", "agent", "--any-tree", "--cache", "cache", "-o"];
+    for (verb, output) in [("rootfs", "guest"), ("initrd", "initrd"), ("rootfs", "guest")] {
+        let built = world.run(verb, &[&common[..], &[output]].concat(), &sudo);
+        assert_eq!(built.status, Some(0), "{}", built.told);
+    }
+    for path in [
+        "initrd",
+        "osbuilder.lock",
+        "guest",
+        "guest.osbuilder-owners",
+        "guest/usr/sbin/init",
+        "guest/etc/resolv.conf",
+        "guest/var/tmp",
+    ] {
+        let status = fs_err::symlink_metadata(world.path(path)).unwrap();
+        assert_eq!((status.uid(), status.gid()), (4321, 8765), "{path}");
+    }
+    // And packing it gives what it gives anybody: files of root.
+    let flags = ["--rootfs", "guest", "--any-tree", "--cache", "cache", "-o", "again"];
+    let packed = world.run("initrd", &flags, &sudo);
+    assert_eq!(packed.status, Some(0), "{}", packed.told);
+    let listed = osbuilder_in(world.folder.path(), &["inspect", "again", "--files"], &[]);
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.contains("usr/sbin/init") && !listed.contains("4321"), "{listed}");
+}
+
 /// A package and one that it needs, for a recipe that asks for the first.
 fn needy() -> World {
     let mut needy = Package::new("needy", "1");

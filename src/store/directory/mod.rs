@@ -11,12 +11,14 @@
 
 mod attributes;
 mod beside;
+mod give;
 mod read;
 mod write;
 
 use std::num::NonZeroUsize;
 
 pub(super) use beside::{is_beside, next_name, side_name};
+pub use give::give;
 pub use read::{DirectoryContents, read};
 pub use write::write;
 
