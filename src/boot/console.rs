@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crate::tree::escape;
 
@@ -33,6 +34,18 @@ impl Console {
     /// Whether nothing has come yet.
     pub(super) fn is_silent(&self) -> bool {
         self.lock().is_empty()
+    }
+
+    /// Whether nothing has come, asked after the machine has ended: what it wrote last may still be
+    /// on its way, so the end of the source is waited for, but not for ever.
+    pub(super) fn stayed_silent(&self) -> bool {
+        let has_ended = || self.thread.as_ref().is_none_or(JoinHandle::is_finished);
+        let mut waits = 100;
+        while self.is_silent() && !has_ended() && waits > 0 {
+            thread::sleep(Duration::from_millis(10));
+            waits -= 1;
+        }
+        self.is_silent()
     }
 
     /// Whether `text` stands in what is kept.
