@@ -2,7 +2,7 @@
 //!
 //! Kata's kernels have their drivers built in. Where a driver is a module, `osbuilder boot` puts
 //! the modules into `/boot-init` of an initrd, with a list of their names in the order in which
-//! they must be loaded. This loads them, mounts the root that the kernel's parameters name, as the
+//! they must be loaded. This loads them, has the root checked where it is measured, mounts the root that the kernel's parameters name, as the
 //! kernel itself would have, and becomes its init. Without such a parameter the initrd itself is
 //! the guest, and its `/init` follows.
 
@@ -17,6 +17,8 @@ use std::time::Duration;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_move, unmount};
 use rustix::process::{chdir, chroot};
 use rustix::system::finit_module;
+
+use crate::verity::Device;
 
 const FOLDER: &str = "/boot-init";
 /// Names of files in [`FOLDER`], one a line, in the order of loading.
@@ -44,7 +46,15 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
             Err(error) => crate::say(&format!("cannot load {name}: {error}")),
         }
     }
-    let root = Root::parse(&fs_err::read_to_string("/proc/cmdline")?);
+    let parameters = fs_err::read_to_string("/proc/cmdline")?;
+    if let Some(device) = Device::parse(&parameters) {
+        for part in device.parts() {
+            wait_for(part)?;
+        }
+        device.create()?;
+        crate::say("the root is checked by dm-verity");
+    }
+    let root = Root::parse(&parameters);
     if let Some(root) = &root {
         root.mount()?;
     }
@@ -62,6 +72,19 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
             become_init("/init")
         }
     }
+}
+
+/// Waits until a device is there.
+fn wait_for(device: &str) -> Result<(), Box<dyn Error>> {
+    let mut tries = 0;
+    while !Path::new(device).exists() {
+        if tries == TRIES {
+            return Err(format!("the device {device} did not appear").into());
+        }
+        tries += 1;
+        thread::sleep(PAUSE);
+    }
+    Ok(())
 }
 
 fn load(name: &str) -> Result<(), Box<dyn Error>> {
@@ -98,14 +121,7 @@ impl Root {
 
     /// Mounts it read-only, once its device is there.
     fn mount(&self) -> Result<(), Box<dyn Error>> {
-        let mut tries = 0;
-        while !Path::new(&self.device).exists() {
-            if tries == TRIES {
-                return Err(format!("the root device {} did not appear", self.device).into());
-            }
-            tries += 1;
-            thread::sleep(PAUSE);
-        }
+        wait_for(&self.device)?;
         fs_err::create_dir_all(NEW_ROOT)?;
         let options = CString::new(self.options.as_str())?;
         let kind = self.file_system.as_str();

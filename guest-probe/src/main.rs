@@ -6,6 +6,7 @@
 
 mod init;
 mod loader;
+mod verity;
 
 use std::error::Error;
 use std::io::{self, Write};

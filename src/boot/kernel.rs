@@ -19,8 +19,8 @@ use crate::tree::{Content, Contents, Inode, Kind, Meta, NoContents, Tree, TreePa
 /// What a guest needs of its kernel here: the bus, the disk, the line to the agent, and the
 /// memory that Kata's runtime uses as a disk. Those that a kernel does not have as modules are
 /// built in, or missing: then the guest says so on its console.
-const WANTED: [&str; 6] =
-    ["virtio_pci", "virtio_blk", "vmw_vsock_virtio_transport", "nfit", "nd_pmem", "ext4"];
+const WANTED: [&str; 5] =
+    ["virtio_pci", "virtio_blk", "vmw_vsock_virtio_transport", "nfit", "nd_pmem"];
 /// The largest module that is read, in bytes after decompression.
 const MAXIMUM_MODULE: u64 = 256 << 20;
 /// Where the loader looks; see `guest-probe`.
@@ -87,9 +87,9 @@ impl Kernel<'_> {
         Ok(target)
     }
 
-    /// Returns the modules that the boot needs, in the order of loading; none for a kernel that
+    /// Returns the modules that every boot needs, and further ones, in the order of loading; none for a kernel that
     /// comes without.
-    pub(super) fn modules(&self) -> Result<Vec<Module>, Error> {
+    pub(super) fn modules(&self, further: &[&str]) -> Result<Vec<Module>, Error> {
         let places = match self {
             Self::File { modules: None, .. } => return Ok(Vec::new()),
             Self::File { modules: Some(folder), .. } => in_folder(folder)?,
@@ -100,7 +100,7 @@ impl Kernel<'_> {
             Self::File { .. } => &NoContents,
         };
         let mut picked = Picked { places: &places, contents, met: BTreeSet::new(), order: vec![] };
-        for name in WANTED {
+        for name in WANTED.iter().chain(further) {
             picked.add(name)?;
         }
         Ok(picked.order)
@@ -256,7 +256,7 @@ mod tests {
             ("lib/modules/6.1/useless.ko", b"not even read"),
         ]);
         let kernel = Kernel::Package { tree: &tree, contents: &NoContents };
-        let names: Vec<_> = kernel.modules().unwrap().into_iter().map(|it| it.name).collect();
+        let names: Vec<_> = kernel.modules(&[]).unwrap().into_iter().map(|it| it.name).collect();
         assert_eq!(names, ["virtio_ring", "virtio", "virtio_pci"]);
         let folder = tempfile::tempdir().unwrap();
         let file = kernel.file(folder.path()).unwrap();
@@ -268,7 +268,7 @@ mod tests {
         let circle = module(b"depends=virtio_pci\0");
         let tree = package(&[("virtio_pci.ko", &circle), ("nfit.ko", b"broken")]);
         let kernel = Kernel::Package { tree: &tree, contents: &NoContents };
-        let message = kernel.modules().unwrap_err().to_string();
+        let message = kernel.modules(&[]).unwrap_err().to_string();
         assert!(message.starts_with("the kernel module nfit "), "{message}");
         assert!(matches!(kernel.file(Path::new("/")), Err(Error::NoKernel)));
     }

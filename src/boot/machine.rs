@@ -11,6 +11,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 use super::{Accelerator, Attachment};
 use crate::distro::Architecture;
+use crate::image::verity::Parameters;
 
 /// What differs between processors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,13 +69,51 @@ pub(super) struct Machine {
     pub(super) kernel: PathBuf,
     /// What the kernel unpacks: the guest itself, or what loads its modules, or both.
     pub(super) initrd: Option<PathBuf>,
-    /// The image with its size in bytes; none when the initrd is the guest.
-    pub(super) image: Option<(PathBuf, u64)>,
+    /// The image; none when the initrd is the guest.
+    pub(super) image: Option<Image>,
     pub(super) attachment: Attachment,
     /// Further parameters of the kernel.
     pub(super) parameters: Vec<String>,
     /// The socket of the vsock device, in the folder that QEMU runs in.
     pub(super) socket: OsString,
+}
+
+/// An image, as far as the machine and its kernel must know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Image {
+    pub(super) path: PathBuf,
+    /// Bytes of the file.
+    pub(super) size: u64,
+    /// The file system in its first partition.
+    pub(super) root_type: &'static str,
+    /// What the kernel shall check that with, if it shall.
+    pub(super) verity: Option<Parameters>,
+}
+
+impl Image {
+    /// Where the root is and how it is mounted, as Kata's runtime tells the kernel. What a hash tree
+    /// checks cannot be mapped past it, so there is no `dax` then.
+    fn root(&self, attachment: Attachment) -> String {
+        let (data, hashes) = match attachment {
+            Attachment::Block => ("/dev/vda1", "/dev/vda2"),
+            Attachment::Nvdimm => ("/dev/pmem0p1", "/dev/pmem0p2"),
+        };
+        let dax = attachment == Attachment::Nvdimm && self.verity.is_none();
+        let usual = (self.root_type == "ext4").then_some("data=ordered,errors=remount-ro");
+        let flags: Vec<&str> = dax.then_some("dax").into_iter().chain(usual).collect();
+        let flags = match flags.as_slice() {
+            [] => String::new(),
+            flags => format!(" rootflags={}", flags.join(",")),
+        };
+        let root_type = self.root_type;
+        match &self.verity {
+            None => format!(" root={data}{flags} ro rootfstype={root_type}"),
+            Some(parameters) => {
+                let device = parameters.kernel_parameter(data, hashes);
+                format!(" {device} root=/dev/dm-0{flags} ro rootfstype={root_type}")
+            }
+        }
+    }
 }
 
 impl Machine {
@@ -105,8 +144,8 @@ impl Machine {
         if let Some(initrd) = &self.initrd {
             arguments.pair("-initrd", initrd);
         }
-        if let Some((image, size)) = &self.image {
-            arguments.disk(image, *size, self.attachment);
+        if let Some(Image { path, size, .. }) = &self.image {
+            arguments.disk(path, *size, self.attachment);
         }
         arguments.pair("-append", self.kernel_line());
         arguments.0
@@ -115,16 +154,8 @@ impl Machine {
     /// The parameters of the kernel.
     fn kernel_line(&self) -> String {
         let mut line = self.board.parameters.to_owned();
-        if self.image.is_some() {
-            line.push_str(match self.attachment {
-                Attachment::Block => {
-                    " root=/dev/vda1 rootflags=data=ordered,errors=remount-ro ro rootfstype=ext4"
-                }
-                Attachment::Nvdimm => {
-                    " root=/dev/pmem0p1 rootflags=dax,data=ordered,errors=remount-ro ro \
-                     rootfstype=ext4"
-                }
-            });
+        if let Some(image) = &self.image {
+            line.push_str(&image.root(self.attachment));
         }
         line.push_str(
             " systemd.unit=kata-containers.target systemd.mask=systemd-networkd.service \
@@ -235,11 +266,34 @@ mod tests {
             memory_mib: 512,
             kernel: "/k".into(),
             initrd: None,
-            image: Some(("/a,b.img".into(), 7)),
+            image: Some(image()),
             attachment,
             parameters: vec!["quiet".to_owned()],
             socket: "vsock".into(),
         }
+    }
+
+    fn image() -> Image {
+        Image { path: "/a,b.img".into(), size: 7, root_type: "ext4", verity: None }
+    }
+
+    #[test]
+    fn k2_a_measured_root_is_checked_as_kata_s_runtime_would_have_it() {
+        let zeros = "0".repeat(64);
+        let parameters = format!(
+            "root_hash={zeros},salt=ab,data_blocks=8,data_block_size=4096,hash_block_size=4096"
+        );
+        let verity = Some(parameters.parse().unwrap());
+        let measured = Image { root_type: "erofs", verity, ..image() };
+        let expected = format!(
+            " dm-mod.create=\"dm-verity,,,ro,0 64 verity 1 /dev/pmem0p1 /dev/pmem0p2 4096 4096 8 0 \
+             sha256 {zeros} ab\" root=/dev/dm-0 ro rootfstype=erofs"
+        );
+        assert_eq!(measured.root(Attachment::Nvdimm), expected);
+        let plain = Image { verity: None, ..measured };
+        assert_eq!(plain.root(Attachment::Block), " root=/dev/vda1 ro rootfstype=erofs");
+        let dax = " root=/dev/pmem0p1 rootflags=dax ro rootfstype=erofs";
+        assert_eq!(plain.root(Attachment::Nvdimm), dax);
     }
 
     fn line(machine: &Machine) -> String {

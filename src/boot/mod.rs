@@ -29,9 +29,10 @@ pub use kernel::Kernel;
 use crate::distro::Architecture;
 use crate::event::{Event, Listener};
 use crate::image::initrd::is_initrd;
+use crate::image::verity::Parameters;
 use crate::store::{self, TemporaryFolder};
 use console::Console;
-use machine::{Board, Machine, Running};
+use machine::{Board, Image, Machine, Running};
 use vsock::Vsock;
 
 /// What to boot, and how.
@@ -47,6 +48,8 @@ pub struct Request<'a> {
     pub architecture: Architecture,
     /// How an image is attached.
     pub attachment: Attachment,
+    /// What the guest's kernel checks a measured image with; `None` leaves it unchecked.
+    pub verity: Option<&'a Parameters>,
     /// The program: `qemu-system-x86_64`, to be looked for as the shell would, or a path.
     pub qemu: &'a Path,
     /// The accelerator; `None` tries hardware virtualization first.
@@ -166,7 +169,8 @@ fn prepare(
     let size = file.metadata().map_err(failed)?.len();
     file.take(6).read_to_end(&mut begin).map_err(failed)?;
     let is_initrd = is_initrd(&begin);
-    let modules = request.kernel.modules()?;
+    let image = if is_initrd { None } else { Some(image(&guest, size, request.verity)?) };
+    let modules = request.kernel.modules(&needed(image.as_ref()))?;
     let mut parameters = Vec::new();
     let mut initrd = is_initrd.then(|| guest.clone());
     if !modules.is_empty() {
@@ -180,7 +184,6 @@ fn prepare(
     let kernel = request.kernel.file(folder)?;
     let kernel = std::path::absolute(&kernel)
         .map_err(|source| Error::Kernel { path: kernel.display().to_string(), source })?;
-    let image = (!is_initrd).then_some((guest, size));
     let (memory_mib, attachment) = (request.memory_mib, request.attachment);
     Ok(move |accelerator| Machine {
         board,
@@ -193,6 +196,30 @@ fn prepare(
         parameters: parameters.clone(),
         socket: OsString::from(SOCKET),
     })
+}
+
+/// What the machine must know of an image. A root hash for an image without a hash tree is refused:
+/// nothing would be checked.
+fn image(path: &Path, size: u64, verity: Option<&Parameters>) -> Result<Image, Error> {
+    let failed = |source| Error::Image { path: path.to_owned(), source };
+    let file = fs_err::File::open(path)
+        .map_err(|source| Error::Guest { path: path.to_owned(), source })?;
+    let parts = crate::image::parts(&file).map_err(failed)?;
+    if verity.is_some() && parts.hashes.is_none() {
+        return Err(Error::NotMeasured { path: path.to_owned() });
+    }
+    let root_type = crate::image::kind(&parts.data).map_err(failed)?;
+    Ok(Image { path: path.to_owned(), size, root_type, verity: verity.cloned() })
+}
+
+/// The kernel modules for an image: its file system, and what checks it.
+fn needed(image: Option<&Image>) -> Vec<&'static str> {
+    let Some(image) = image else { return Vec::new() };
+    let mut names = vec![image.root_type];
+    if image.verity.is_some() {
+        names.extend(["sha256_generic", "dm_mod", "dm_verity"]);
+    }
+    names
 }
 
 /// Writes the guest's initrd, if there is one, and the loader's after it.
@@ -312,6 +339,7 @@ impl Watch<'_> {
                 self.folder.remove();
             }
             if self.running.ended()?.is_some() {
+                let is_silent = self.console.stayed_silent();
                 return Ok(if is_silent { Ending::Dead } else { Ending::Ended });
             }
             if is_silent && self.is_dead_when_silent && age > SILENCE {
@@ -359,6 +387,20 @@ pub enum Error {
     Attachment {
         /// The guest's processor.
         architecture: Architecture,
+    },
+    /// An image that is none, or of a kind that is not known.
+    #[error("cannot boot {}", path.display())]
+    Image {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: crate::image::Error,
+    },
+    /// A root hash is given for an image without a hash tree.
+    #[error("{} has no hash tree that could be checked", path.display())]
+    NotMeasured {
+        /// Its file.
+        path: PathBuf,
     },
     /// The image or initrd could not be read.
     #[error("cannot read the guest {}", path.display())]

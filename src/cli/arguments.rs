@@ -255,6 +255,10 @@ pub(super) struct BootArguments {
     /// How the image is attached
     #[arg(long, value_enum, default_value_t = Attach::Block)]
     pub(super) attach: Attach,
+    /// Have the guest's kernel check a measured image with the first line of this file:
+    /// root_hash_VARIANT.txt
+    #[arg(long, value_name = "FILE")]
+    pub(super) params_file: Option<PathBuf>,
     /// Memory of the virtual machine in MiB
     #[arg(long, value_name = "MIB", default_value_t = 2048)]
     pub(super) memory: u32,

@@ -12,6 +12,7 @@ use osbuilder::tree::Tree;
 use super::arguments::{Attach, BootArguments, BuildArguments};
 use super::request;
 use super::site::Site;
+use super::verify::read_parameters;
 use super::{Failure, Kind, Session};
 
 /// Boots, tells how it went, and says the same by the exit status.
@@ -92,11 +93,13 @@ fn start(
 ) -> Result<Outcome, Failure> {
     let work = session.environment.temporary();
     let loader = session.probe(architecture);
+    let verity = arguments.params_file.as_deref().map(read_parameters).transpose()?;
     let request = Request {
         guest: &arguments.file,
         kernel,
         loader: loader.as_deref(),
         architecture,
+        verity: verity.as_ref(),
         attachment: match arguments.attach {
             Attach::Block => Attachment::Block,
             Attach::Nvdimm => Attachment::Nvdimm,

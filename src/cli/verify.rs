@@ -35,11 +35,15 @@ fn read_text(path: &Path) -> Result<String, Failure> {
     fs_err::read_to_string(path).map_err(request)
 }
 
+/// Reads the first line of a file such as `root_hash_base.txt`.
+pub(super) fn read_parameters(path: &Path) -> Result<Parameters, Failure> {
+    let text = read_text(path)?;
+    text.lines().next().unwrap_or_default().parse().map_err(request)
+}
+
 fn claim(arguments: &VerifyArguments) -> Result<Claim, Failure> {
     if let Some(path) = &arguments.params_file {
-        let text = read_text(path)?;
-        let line = text.lines().next().unwrap_or_default();
-        return Ok(Claim::Parameters(line.parse::<Parameters>().map_err(request)?));
+        return Ok(Claim::Parameters(read_parameters(path)?));
     }
     let Some(root_hash) = &arguments.root_hash else { return Ok(Claim::Nothing) };
     let root_hash: Digest = root_hash.parse().map_err(request)?;

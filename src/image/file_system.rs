@@ -35,24 +35,38 @@ pub struct Summary {
     pub time: u64,
 }
 
+/// Which file system is in `medium`, by its magic number: `ext4`, `erofs`, `xfs`.
+///
+/// # Errors
+/// [`Error::Read`] when the medium fails, [`Error::Broken`] when it is none of them.
+pub fn kind(medium: &Window<'_>) -> Result<&'static str, Error> {
+    let mut begin = [0; 2048];
+    let size = medium.size().map_err(|source| Error::Read { source })?;
+    if size >= 2048 {
+        medium.read_at(0, &mut begin).map_err(|source| Error::Read { source })?;
+    }
+    let has = |at: usize, magic: &[u8]| begin.get(at..).is_some_and(|rest| rest.starts_with(magic));
+    match () {
+        () if has(1024, &[0xE2, 0xE1, 0xF5, 0xE0]) => Ok("erofs"),
+        () if has(1080, &[0x53, 0xEF]) => Ok("ext4"),
+        () if has(0, b"XFSB") => Ok("xfs"),
+        () => Err(Error::broken("partition 1", "it holds none of Kata's file systems")),
+    }
+}
+
 /// Reads the file system in `medium`, hashing contents on up to `threads` threads.
 ///
 /// # Errors
 /// [`Error::Read`] when the medium fails, [`Error::Broken`] with the first rule that does not hold,
 /// [`Error::Unsupported`] for what is none of Kata's file systems.
 pub(super) fn read(medium: Window<'_>, threads: usize) -> Result<FileSystem<'_>, Error> {
-    let mut begin = [0; 2048];
-    let size = medium.size().map_err(|source| Error::Read { source })?;
-    if size >= 2048 {
-        medium.read_at(0, &mut begin).map_err(|source| Error::Read { source })?;
+    match kind(&medium) {
+        Ok("erofs") => Ok(FileSystem::Erofs(Box::new(erofs::read(medium, threads)?))),
+        Ok("xfs") => Err(Error::unsupported("partition 1", "the file system xfs")),
+        Err(error @ Error::Read { .. }) => Err(error),
+        // What is none at all, its reader says with the rule that is broken.
+        _ => Ok(FileSystem::Ext4(Box::new(ext4::read(medium, threads)?))),
     }
-    if begin.get(1024..1028) == Some(&[0xE2, 0xE1, 0xF5, 0xE0]) {
-        return Ok(FileSystem::Erofs(Box::new(erofs::read(medium, threads)?)));
-    }
-    if begin.starts_with(b"XFSB") {
-        return Err(Error::unsupported("partition 1", "the file system xfs"));
-    }
-    Ok(FileSystem::Ext4(Box::new(ext4::read(medium, threads)?)))
 }
 
 impl<'m> FileSystem<'m> {

@@ -25,7 +25,7 @@ pub mod verity;
 
 pub use disk::{Image, Plan, check, plan, write};
 pub use error::Error;
-pub use file_system::{FileSystem, Summary};
+pub use file_system::{FileSystem, Summary, kind};
 pub use medium::{Medium, Stream, Window};
 pub use read::{Disk, Parts, parts, read};
 pub(crate) use uuid::uuid_of;

@@ -4,17 +4,29 @@
 
 use std::path::Path;
 
+use fs_err::os::unix::fs::FileExt as _;
+
 use crate::peer;
 use crate::{Outcome, say};
 
-/// Form, init, further options of `osbuilder boot`.
+/// Form, init, further options of `osbuilder boot`. A measured image comes with the line that the
+/// kernel checks it by.
 const GUESTS: &[(&str, &str, &[&str])] = &[
     ("image", "systemd", &[]),
     ("image", "agent", &[]),
     ("image", "agent", &["--attach", "nvdimm"]),
+    ("erofs", "systemd", &[]),
+    ("erofs", "agent", &["--attach", "nvdimm"]),
+    ("measured-ext4", "agent", &[]),
+    ("measured-ext4", "agent", &["--attach", "nvdimm"]),
+    ("measured-erofs", "agent", &[]),
+    ("measured-erofs", "systemd", &["--attach", "nvdimm"]),
     ("initrd", "agent", &[]),
     ("initrd", "systemd", &[]),
 ];
+
+/// Before the superblock, in the same block: no file system looks at it, dm-verity does.
+const FLIPPED: u64 = (3 << 20) + 7;
 
 /// Likewise, of another processor.
 const FOREIGN_GUESTS: &[(&str, &str, &[&str])] =
@@ -52,15 +64,60 @@ fn boot_all(architecture: &str, guests: &[(&str, &str, &[&str])], work: &Path) -
         };
         if !guest.exists() {
             let mut command = start();
-            command.args([form, "debian", "--arch", architecture, "--init", init]);
+            command.args(look(form));
+            if form.starts_with("measured") {
+                command.args(["--variant", &variant(form, init)]);
+            }
+            command.args(["debian", "--arch", architecture, "--init", init]);
             command.args(["--agent", "probe", "--mirror", &mirrors.archive]);
             command.arg("--lock").arg(work.join(format!("{init}.lock"))).arg("--output");
             peer::run(command.arg(&guest))?;
         }
         let mut command = start();
         command.args(["boot", "--arch", architecture, "--timeout", "600"]).arg(&guest);
-        peer::run(command.args(*options).args(["--mirror", &mirrors.archive]))?;
+        command.args(*options).args(["--mirror", &mirrors.archive]);
+        let line = work.join(format!("root_hash_{}.txt", variant(form, init)));
+        if line.exists() {
+            command.arg("--params-file").arg(&line);
+        }
+        peer::run(&mut command)?;
+        if line.exists() {
+            refuse_flipped(&guest, &mut command)?;
+        }
         say(&format!("boot {form} {init} {options:?}: the agent answered"));
     }
     Ok(())
+}
+
+/// The verb and the options that make a form.
+fn look(form: &str) -> Vec<&str> {
+    match form {
+        "erofs" => vec!["image", "--file-system", "erofs"],
+        "measured-ext4" => vec!["image", "--measured"],
+        "measured-erofs" => vec!["image", "--file-system", "erofs", "--measured"],
+        plain => vec![plain],
+    }
+}
+
+fn variant(form: &str, init: &str) -> String {
+    format!("{form}-{init}")
+}
+
+/// With one bit of the first block flipped, the same boot must fail: the kernel does not mount what
+/// the root hash does not vouch for. The image is as before afterwards.
+fn refuse_flipped(guest: &Path, boot: &mut std::process::Command) -> Outcome {
+    let flip = || -> Outcome {
+        let file = fs_err::OpenOptions::new().read(true).write(true).open(guest)?;
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, FLIPPED)?;
+        byte[0] ^= 1;
+        Ok(file.write_all_at(&byte, FLIPPED)?)
+    };
+    flip()?;
+    let outcome = peer::run(boot);
+    flip()?;
+    match outcome {
+        Ok(()) => Err(format!("{} booted with a flipped bit", guest.display()).into()),
+        Err(_) => Ok(()),
+    }
 }
