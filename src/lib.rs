@@ -61,18 +61,14 @@ pub fn install(recipe: &Recipe, lock: &Lock, workshop: &Workshop<'_>) -> Result<
     if let Some(tree) = known.map_err(Error::Configure)? {
         return Ok(Guest { tree, epoch });
     }
-    let packages = workshop.stage(Stage::Fetch, || {
-        let ahead = unpack::Ahead::new(recipe, store);
-        let arrived: fetch::Arrived<'_> = &|package, archive| ahead.open(package, archive);
-        fetch::packages(lock, recipe, &workshop.fetching(), arrived).map_err(Error::Packages)
-    })?;
-    let unpacked = workshop.stage(Stage::Unpack, || {
-        let opened = unpack::open(&packages, recipe, workshop.store, workshop.listener);
-        let opened = opened.map_err(Error::Unpack)?;
-        resolve::check_complete(lock, recipe, &opened.controls())
-            .map_err(|error| Error::Lock(Box::new(error)))?;
-        unpack::unpack(opened, recipe, epoch).map_err(Error::Unpack)
-    })?;
+    let unpacked = match fetch_and_unpack(recipe, lock, workshop) {
+        Err(Error::Unpack(error)) if lacks_archives(lock, workshop)? => {
+            let text = format!("{error}; what was damaged in the cache is fetched once more");
+            (workshop.listener)(Event::warning(text));
+            fetch_and_unpack(recipe, lock, workshop)?
+        }
+        outcome => outcome?,
+    };
     let configured = workshop.stage(Stage::Configure, || {
         configure::configure(unpacked, recipe, epoch, store, workshop.listener)
             .and_then(|configured| installed::remember(store, &key, configured))
@@ -80,6 +76,36 @@ pub fn install(recipe: &Recipe, lock: &Lock, workshop: &Workshop<'_>) -> Result<
     });
     let Configured { tree, .. } = configured?;
     Ok(Guest { tree, epoch })
+}
+
+fn fetch_and_unpack(
+    recipe: &Recipe,
+    lock: &Lock,
+    workshop: &Workshop<'_>,
+) -> Result<unpack::Unpacked, Error> {
+    let packages = workshop.stage(Stage::Fetch, || {
+        let ahead = unpack::Ahead::new(recipe, workshop.store);
+        let arrived: fetch::Arrived<'_> = &|package, archive| ahead.open(package, archive);
+        fetch::packages(lock, recipe, &workshop.fetching(), arrived).map_err(Error::Packages)
+    })?;
+    workshop.stage(Stage::Unpack, || {
+        let opened = unpack::open(&packages, recipe, workshop.store, workshop.listener);
+        let opened = opened.map_err(Error::Unpack)?;
+        resolve::check_complete(lock, recipe, &opened.controls())
+            .map_err(|error| Error::Lock(Box::new(error)))?;
+        let epoch = recipe.epoch.unwrap_or(lock.epoch);
+        unpack::unpack(opened, recipe, epoch).map_err(Error::Unpack)
+    })
+}
+
+/// Whether the cache lacks archives that it had. All are read: damage seldom comes alone, and what
+/// is damaged is put aside.
+fn lacks_archives(lock: &Lock, workshop: &Workshop<'_>) -> Result<bool, Error> {
+    let mut lacks = false;
+    for package in &lock.packages {
+        lacks |= workshop.store.object(&package.digest).map_err(Error::Store)?.is_none();
+    }
+    Ok(lacks)
 }
 
 /// Chooses packages and installs them: [`resolve`], then [`install`]. An archive that has moved on

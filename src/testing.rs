@@ -1,5 +1,6 @@
 //! What tests of several rooms share: real data, and how to say that a test could not run.
 
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 /// Says that a test did not run, and why. Where CI promises the tool, that is a failure.
@@ -51,4 +52,45 @@ pub(crate) fn given(variable: &str) -> Option<PathBuf> {
         eprintln!("skipped: {variable} is not set");
     }
     path
+}
+
+/// A medium at its laziest: each call moves one byte, and is interrupted before it does.
+#[derive(Debug)]
+pub(crate) struct Stuttering<T> {
+    inner: T,
+    was_interrupted: bool,
+}
+
+impl<T> Stuttering<T> {
+    pub(crate) const fn new(inner: T) -> Self {
+        Self { inner, was_interrupted: false }
+    }
+
+    pub(crate) fn into_inner(self) -> T {
+        self.inner
+    }
+
+    fn interrupt(&mut self) -> io::Result<()> {
+        self.was_interrupted = !self.was_interrupted;
+        if self.was_interrupted { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+    }
+}
+
+impl<T: Read> Read for Stuttering<T> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.interrupt()?;
+        let length = buffer.len().min(1);
+        self.inner.read(&mut buffer[..length])
+    }
+}
+
+impl<T: Write> Write for Stuttering<T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.interrupt()?;
+        self.inner.write(&bytes[..bytes.len().min(1)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
 }

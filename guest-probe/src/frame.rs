@@ -107,6 +107,27 @@ mod tests {
     }
 
     #[test]
+    fn f5_a_frame_arrives_byte_by_byte_and_through_interruptions() {
+        struct Stuttering<'a>(&'a [u8], bool);
+        impl Read for Stuttering<'_> {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.1 = !self.1;
+                if self.1 {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
+                let length = buffer.len().min(1);
+                self.0.read(&mut buffer[..length])
+            }
+        }
+        let frame = Frame { stream: 1, kind: Kind::Request, message: b"abc".to_vec() };
+        let mut bytes = Vec::new();
+        frame.write(&mut bytes).unwrap();
+        assert_eq!(Frame::read(&mut Stuttering(&bytes, false)).unwrap(), Some(frame));
+        let cut = Frame::read(&mut Stuttering(&bytes[..5], false)).unwrap_err();
+        assert_eq!(cut.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
     fn frames_that_are_broken_or_endless_are_refused() {
         let cases: [(&[u8], io::ErrorKind); 4] = [
             (b"\0\0\0\x03\0\0\0\x01\x01\0ab", io::ErrorKind::UnexpectedEof),

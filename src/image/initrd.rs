@@ -61,7 +61,7 @@ pub fn write(
 /// [`Error::Read`], [`Error::Broken`], [`Error::Unsupported`] for other compressions.
 pub fn read(input: impl Read, keep: cpio::Keep<'_>) -> Result<Tree, Error> {
     let mut tree = Tree::default();
-    let mut rest = BufReader::with_capacity(128 << 10, input);
+    let mut rest = BufReader::with_capacity(128 << 10, Persistent(input));
     let mut offset = 0_u64;
     loop {
         let failed = |source| Error::Read { source };
@@ -93,6 +93,20 @@ pub fn read(input: impl Read, keep: cpio::Keep<'_>) -> Result<Tree, Error> {
         }
         rest.consume(zeros);
         offset = 1;
+    }
+}
+
+/// Goes on where reading was interrupted, which not every layer above does.
+struct Persistent<R>(R);
+
+impl<R: Read> Read for Persistent<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.0.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                answer => return answer,
+            }
+        }
     }
 }
 
@@ -140,6 +154,7 @@ pub fn is_initrd(begin: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Stuttering;
     use crate::tree::{Content, NoContents};
 
     fn tree() -> Tree {
@@ -165,6 +180,21 @@ mod tests {
     #[test]
     fn an_initrd_read_back_is_the_same_tree() {
         assert_eq!(parse(&bytes(&tree())).unwrap(), tree());
+    }
+
+    #[test]
+    fn f5_an_initrd_is_written_and_read_byte_by_byte_and_through_interruptions() {
+        let mut slow = Stuttering::new(Vec::new());
+        write(&tree(), &NoContents, Epoch::default(), NonZeroUsize::MIN, &mut slow).unwrap();
+        let packed = slow.into_inner();
+        assert_eq!(packed, bytes(&tree()));
+        assert_eq!(read(Stuttering::new(&packed[..]), &mut digest_only).unwrap(), tree());
+        let cut = Stuttering::new(&packed[..packed.len() - 1]);
+        assert!(matches!(read(cut, &mut digest_only), Err(Error::Broken { .. })));
+        let mut plain = Stuttering::new(Vec::new());
+        cpio::write(&tree(), &NoContents, Epoch::default(), &mut plain).unwrap();
+        let plain = plain.into_inner();
+        assert_eq!(read(Stuttering::new(&plain[..]), &mut digest_only).unwrap(), tree());
     }
 
     #[test]

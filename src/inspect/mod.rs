@@ -256,7 +256,10 @@ impl Guest<'_> {
         let mut reader = content.open(&self.contents).map_err(failed)?;
         let mut buffer = vec![0; 64 << 10];
         loop {
-            let count = reader.read(&mut buffer).map_err(failed)?;
+            let count = match reader.read(&mut buffer) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                answer => answer.map_err(failed)?,
+            };
             let part = buffer.get(..count).filter(|part| !part.is_empty());
             let Some(part) = part else { return Ok(()) };
             output.write_all(part).map_err(|source| Error::Output { source })?;

@@ -346,6 +346,7 @@ pub(crate) mod tests {
     use std::io::{BufReader, Write as _};
 
     use super::*;
+    use crate::testing::Stuttering;
 
     /// Compresses, for tests of this room and of archives.
     pub(crate) fn compress(format: Compression, plain: &[u8]) -> Vec<u8> {
@@ -398,6 +399,25 @@ pub(crate) mod tests {
         (0..20_000_u32)
             .flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes())
             .collect()
+    }
+
+    #[test]
+    fn f5_every_format_is_read_byte_by_byte_and_through_interruptions() {
+        let plain = &some_text()[..3_000];
+        for format in ALL {
+            let packed = compress(format, plain);
+            let slow = |bytes: &[u8]| {
+                let input =
+                    BufReader::with_capacity(1, Stuttering::new(io::Cursor::new(bytes.to_vec())));
+                let mut reader = Decompressor::new(input, format, Limits::up_to(1 << 20)).unwrap();
+                let mut back = Vec::new();
+                reader.read_to_end(&mut back).map(|_| back)
+            };
+            assert_eq!(slow(&packed).unwrap(), plain, "{format}");
+            if format != Compression::None {
+                assert!(slow(&packed[..packed.len() - 1]).is_err(), "{format}");
+            }
+        }
     }
 
     #[test]

@@ -228,6 +228,9 @@ fn become_program(plan: &Plan, parsed: &Parsed, program: &CStr, output: RawFd) -
             kernel::copy_descriptor(output, number)?;
         }
         for &(resource, most) in &plan.resources {
+            // A host that allows less is obeyed: raising its limit would be refused.
+            let ceiling = rustix::process::getrlimit(resource).maximum;
+            let most = ceiling.map_or(most, |ceiling| ceiling.min(most));
             let limit = Rlimit { current: Some(most), maximum: Some(most) };
             rustix::process::setrlimit(resource, limit)?;
         }

@@ -7,6 +7,9 @@
 
 #![expect(unsafe_code, reason = "probes are raw system calls")]
 
+mod exhaustion;
+mod terminal;
+
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -157,6 +160,11 @@ fn inside() {
             say("x".repeat(60_000));
         },
         "daemon" => inside_daemon(),
+        "hoard" => exhaustion::hoard(),
+        "deaf" => exhaustion::deaf(),
+        "sparse" => exhaustion::sparse(),
+        "groups" => exhaustion::groups(),
+        "terminal" => terminal::type_into_it(),
         other => panic!("no probe {other}"),
     }
 }

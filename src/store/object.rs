@@ -175,6 +175,7 @@ fn copy(mut reader: impl Read, mut file: &File) -> Result<(Digest, u64), Error> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Stuttering;
 
     fn store() -> (tempfile::TempDir, Store) {
         let root = tempfile::tempdir().unwrap();
@@ -195,6 +196,23 @@ mod tests {
         store.open_object(&digest).unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(text, "abc");
         assert!(store.shared.temporary.names().unwrap().is_empty());
+    }
+
+    #[test]
+    fn f5_objects_and_packs_are_filled_byte_by_byte_and_through_interruptions() {
+        let (_root, store) = store();
+        let bytes = b"some bytes, one after the other".as_slice();
+        let announced = Some((Digest::of(bytes), bytes.len() as u64));
+        store.insert(Stuttering::new(bytes), announced).unwrap();
+        assert!(store.object(&Digest::of(bytes)).unwrap().is_some());
+        let cut = store.insert(Stuttering::new(&bytes[1..]), announced).unwrap_err();
+        assert!(matches!(cut, Error::Mismatch { .. }));
+        let pack = store.new_pack().unwrap();
+        let large = [7; 20_000].as_slice();
+        for content in [bytes, large] {
+            let added = pack.add(Stuttering::new(content)).unwrap();
+            assert_eq!(added, (Digest::of(content), content.len() as u64));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! Links are data: nothing is looked up through them outside the tree.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read};
 
 use super::Error;
 use crate::digest::{Digest, Hasher};
@@ -16,6 +16,8 @@ use crate::tree::{Content, Inode, Kind, Meta, Tree};
 
 /// Plain bytes of one tarball. The largest that Kata makes has about one GiB.
 const MAXIMUM_TARBALL: u64 = 8 << 30;
+/// Bytes that tell how a tarball is compressed.
+const START: u64 = 6;
 
 /// Reads a tarball to its end.
 ///
@@ -25,9 +27,12 @@ const MAXIMUM_TARBALL: u64 = 8 << 30;
 /// [`Error::Tarball`], [`Error::ReadTarball`], [`Error::Duplicate`], [`Error::DanglingHardLink`],
 /// [`Error::Tree`] when something stands below a file, [`Error::Store`].
 pub fn tarball(reader: impl Read, store: &Store) -> Result<Tree, Error> {
-    let hashing = Hashing { inner: reader, hasher: Hasher::default() };
-    let mut buffered = BufReader::with_capacity(1 << 16, hashing);
-    let compression = Compression::of_start(buffered.fill_buf().map_err(Error::ReadTarball)?);
+    let mut hashing = Hashing { inner: reader, hasher: Hasher::default() };
+    // A pipe may give fewer bytes at first than tell the compressions apart.
+    let mut start = Vec::new();
+    hashing.by_ref().take(START).read_to_end(&mut start).map_err(Error::ReadTarball)?;
+    let compression = Compression::of_start(&start);
+    let buffered = BufReader::with_capacity(1 << 16, io::Cursor::new(start).chain(hashing));
     let limits = Limits::up_to(MAXIMUM_TARBALL);
     let plain = Decompressor::new(buffered, compression, limits).map_err(Error::ReadTarball)?;
     let mut archive = tar::Reader::new(plain);
@@ -37,7 +42,7 @@ pub fn tarball(reader: impl Read, store: &Store) -> Result<Tree, Error> {
         add(&mut tree, &mut archive, entry, &pack)?;
     }
     let rest = archive.into_inner().finish().map_err(Error::ReadTarball)?;
-    pack.finish(&rest.into_inner().hasher.finish())?;
+    pack.finish(&rest.into_inner().into_inner().1.hasher.finish())?;
     Ok(tree)
 }
 

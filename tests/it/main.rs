@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
 mod archive;
+mod crashes;
 mod deb_resolve;
 mod deb_versions;
 mod erofs;
@@ -10,6 +11,8 @@ mod erofs_hostile;
 mod everything;
 mod ext4;
 mod ext4_hostile;
+mod floods;
+mod hosts;
 mod image;
 mod judge;
 mod kata;

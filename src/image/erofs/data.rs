@@ -159,7 +159,7 @@ impl<'a> Source<'a> {
             self.reader = Some((reader, left));
         } else {
             // The end must be seen: whoever reads verifies there.
-            if reader.read(&mut [0])? > 0 {
+            if reader.take(1).read_to_end(&mut Vec::new())? > 0 {
                 let text = "there are more bytes than the tree says";
                 return Err(io::Error::new(io::ErrorKind::InvalidData, text));
             }

@@ -1,6 +1,7 @@
 //! Archives made in memory, good ones and near misses.
 
 use super::*;
+use crate::testing::Stuttering;
 
 /// Makes archives for tests: each call adds an entry, fields can be spoilt before.
 #[derive(Debug, Default, Clone)]
@@ -148,21 +149,11 @@ fn every_kind_of_entry_is_read() {
 #[test]
 fn contents_may_be_skipped_and_readers_may_be_slow() {
     let bytes = Builder::default().file("a", &[1; 700]).file("b", b"2").finish();
-    let mut reader = Reader::new(Slow(&bytes));
+    let mut reader = Reader::new(Stuttering::new(&bytes[..]));
     assert_eq!(reader.next_entry().unwrap().unwrap().path.to_string(), "/a");
     assert_eq!(reader.next_entry().unwrap().unwrap().path.to_string(), "/b");
     assert!(reader.next_entry().unwrap().is_none());
-    assert_eq!(read(Slow(&bytes)).unwrap(), read(&bytes[..]).unwrap());
-}
-
-/// Returns one byte a call.
-struct Slow<'a>(&'a [u8]);
-
-impl Read for Slow<'_> {
-    fn read(&mut self, output: &mut [u8]) -> io::Result<usize> {
-        let size = output.len().min(1);
-        self.0.read(&mut output[..size])
-    }
+    assert_eq!(read(Stuttering::new(&bytes[..])).unwrap(), read(&bytes[..]).unwrap());
 }
 
 #[test]

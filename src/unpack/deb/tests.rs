@@ -13,6 +13,7 @@ use crate::package::deb::archive;
 use crate::package::deb::archive::tests::Deb as Builder;
 use crate::package::deb::database::State;
 use crate::package::tar::tests::{Builder as Tar, chain};
+use crate::testing::Stuttering;
 use crate::unpack::tarball;
 
 /// A store in a folder of its own.
@@ -381,6 +382,8 @@ fn tarballs_of_every_compression_become_trees() {
     for compression in [Compression::None, Compression::Gzip, Compression::Zstd, Compression::Xz] {
         let packed = compress(compression, &plain);
         let tree = tarball(&packed[..], &world.store).unwrap();
+        let slowly = tarball(Stuttering::new(&packed[..]), &world.store).unwrap();
+        assert_eq!(slowly, tree, "{compression} byte by byte (F5)");
         let expected =
             ["/", "/sbin", "/usr", "/usr/bin", "/usr/bin/agent", "/usr/bin/late", "/usr/bin/other"];
         assert_eq!(paths(&tree), expected);

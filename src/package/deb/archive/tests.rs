@@ -3,6 +3,7 @@
 use super::*;
 use crate::package::compression::tests::compress;
 use crate::package::tar::tests::{Builder, chain};
+use crate::testing::Stuttering;
 
 /// Makes `.deb` files for tests.
 #[derive(Debug, Clone)]
@@ -73,7 +74,11 @@ fn header(name: &str, size: &str) -> Vec<u8> {
 
 /// Reads a whole package: the paths of its files, and its control part.
 fn read(bytes: &[u8]) -> Result<(Vec<String>, Control), Error> {
-    let mut archive = Archive::open(bytes, u64::try_from(bytes.len()).unwrap())?;
+    read_from(bytes, bytes.len())
+}
+
+fn read_from(bytes: impl Read, length: usize) -> Result<(Vec<String>, Control), Error> {
+    let mut archive = Archive::open(bytes, u64::try_from(length).unwrap())?;
     let mut paths = Vec::new();
     while let Some(entry) = archive.next_file()? {
         paths.push(entry.path.to_string());
@@ -117,6 +122,17 @@ fn packages_of_every_compression_are_read() {
         let scripts: Vec<_> = control.scripts().into_keys().collect();
         assert_eq!(scripts, [scripts::ScriptKind::Postinst]);
         assert_eq!(control.member("postinst"), Some(&b"#!/bin/sh\n"[..]));
+    }
+}
+
+#[test]
+fn f5_packages_are_read_byte_by_byte_and_through_interruptions() {
+    for compression in [Compression::None, Compression::Gzip, Compression::Xz, Compression::Zstd] {
+        let bytes = Deb { compression, ..hello() }.bytes();
+        let (paths, control) = read_from(Stuttering::new(&bytes[..]), bytes.len()).unwrap();
+        assert_eq!((paths, control.stanza), read(&bytes).map(|(p, c)| (p, c.stanza)).unwrap());
+        let cut = &bytes[..bytes.len() - 20];
+        assert!(read_from(Stuttering::new(cut), bytes.len()).is_err(), "{compression}");
     }
 }
 

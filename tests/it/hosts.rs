@@ -1,0 +1,82 @@
+//! Hosts that are odd in one way or the other: the same bytes, or a refusal that names the reason.
+
+use std::process::Command;
+
+use osbuilder::digest::Digest;
+use osbuilder_testkit::repository::Repository;
+
+use crate::judge;
+use crate::tiny::{Tiny, repository};
+
+const SCRIPT: &str = "umask; echo configured > /etc/tiny.state; \
+                      /usr/bin/busybox chown 7:8 /etc/tiny.state";
+
+/// `prefix` before the program: `prlimit --nofile=64 osbuilder image …`.
+#[expect(clippy::disallowed_methods, reason = "oddities are made by other programs")]
+fn under(prefix: &[&str], inner: &Command) -> Command {
+    let Some((first, rest)) = prefix.split_first() else { panic!("a program comes first") };
+    let mut command = Command::new(first);
+    command.args(rest).arg(inner.get_program()).args(inner.get_args()).env_clear();
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.current_dir(inner.get_current_dir().unwrap());
+    command
+}
+
+fn image(repository: &Repository, prefix: &[&str], variables: &[(&str, &str)]) -> Digest {
+    let tiny = Tiny::of(repository);
+    let mut command = under(prefix, &tiny.osbuilder("image"));
+    let output = command.envs(variables.iter().copied()).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{prefix:?} {variables:?}: {told}");
+    Digest::of_reader(fs_err::File::open(tiny.path("out/guest")).unwrap()).unwrap().0
+}
+
+#[test]
+fn f19_odd_hosts_make_the_same_bytes() {
+    let Some(repository) = repository("1", SCRIPT) else { return };
+    if judge::is_missing(&["prlimit", "taskset"]) {
+        return;
+    }
+    let plain = image(&repository, &["env"], &[]);
+    let masked = ["sh", "-c", "umask 077; exec \"$@\"", "sh"];
+    /// What comes before the program, and variables.
+    type Oddity<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)]);
+    let oddities: [Oddity<'_>; 6] = [
+        (&masked, &[]),
+        (&["prlimit", "--nofile=64:64"], &[]),
+        (&["taskset", "--cpu-list", "0"], &[]),
+        (&["env"], &[("LC_ALL", "tr_TR.UTF-8"), ("LANG", "tr_TR.UTF-8"), ("TZ", "Asia/Kabul")]),
+        (&["env"], &[("TMPDIR", "/nowhere")]),
+        (&["sh", "-c", "ulimit -s 512; exec \"$@\"", "sh"], &[]),
+    ];
+    for (prefix, variables) in oddities {
+        assert_eq!(image(&repository, prefix, variables), plain, "{prefix:?} {variables:?}");
+    }
+}
+
+#[test]
+fn s18_a_host_that_forbids_user_namespaces_is_refused_and_the_setting_is_named() {
+    let Some(repository) = repository("1", SCRIPT) else { return };
+    let own_namespace = ["unshare", "--user", "--map-root-user", "sh", "-c"];
+    let nested = |first: &str| {
+        let tiny = Tiny::of(&repository);
+        let script = format!("{first}exec \"$@\"");
+        let prefix = [&own_namespace[..], &[&script, "sh"]].concat();
+        let output = under(&prefix, &tiny.osbuilder("image")).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), told, tiny.names("out"))
+    };
+    let (status, told, out) = nested("");
+    if told.contains("unshare failed") {
+        judge::skip(&told);
+        return;
+    }
+    assert_eq!((status, out.len()), (Some(0), 2), "{told}");
+    let (status, told, out) = nested("echo 0 > /proc/sys/user/max_user_namespaces || exit 77; ");
+    if status == Some(77) {
+        judge::skip("/proc/sys cannot be written here");
+        return;
+    }
+    assert_eq!((status, out), (Some(4), Vec::new()), "{told}");
+    assert!(told.contains("sysctl user.max_user_namespaces=10000"), "{told}");
+}
