@@ -108,11 +108,11 @@ fn lacks_archives(lock: &Lock, workshop: &Workshop<'_>) -> Result<bool, Error> {
     Ok(lacks)
 }
 
-/// Chooses packages and installs them: [`resolve`], then [`install`]. An archive that has moved on
+/// Chooses packages and installs them: [`resolve()`], then [`install`]. An archive that has moved on
 /// between its index and its packages is asked for its index once more; no package is left out.
 ///
 /// # Errors
-/// As [`resolve`] and [`install`].
+/// As [`resolve()`] and [`install`].
 pub fn choose_and_install(
     recipe: &Recipe,
     workshop: &Workshop<'_>,
