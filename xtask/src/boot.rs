@@ -16,11 +16,7 @@ const GUESTS: &[(&str, &str, &[&str])] = &[
     ("image", "agent", &[]),
     ("image", "agent", &["--attach", "nvdimm"]),
     ("erofs", "systemd", &[]),
-    ("erofs", "agent", &["--attach", "nvdimm"]),
     ("measured-ext4", "agent", &[]),
-    ("measured-ext4", "agent", &["--attach", "nvdimm"]),
-    ("measured-erofs", "agent", &[]),
-    ("measured-erofs", "systemd", &["--attach", "nvdimm"]),
     ("initrd", "agent", &[]),
     ("initrd", "systemd", &[]),
 ];

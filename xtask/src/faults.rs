@@ -53,7 +53,10 @@ fn inject_all(folder: &Path, thorough: bool) -> Outcome {
     let expected = digest(&folder.join("out/guest.img"))?;
     let mut runs = 0;
     for (calls, error) in FAULTS {
-        for when in ["", "+"] {
+        // An injected error keeps `close` from closing, which no real one does (close(2)): from
+        // then on, nobody who waits for the end of a pipe would ever see it.
+        let whens: &[&str] = if *calls == "close" { &[""] } else { &["", "+"] };
+        for when in whens {
             let (mut before, mut nth) = (1, 1);
             while nth <= FURTHEST {
                 let fault = format!("inject={calls}:error={error}:when={nth}{when}");
