@@ -105,20 +105,30 @@ fn write_file(path: &CStr, text: &CStr) -> rustix::io::Result<()> {
 }
 
 /// The first process: makes the root, waits until it is filled, enters it, then obeys.
+///
+/// It begins when its number has arrived: whatever it has to say must come after that, and on a
+/// busy host it may run long before the process that sends the number.
 fn first_process(plan: &Plan, socket: BorrowedFd<'_>) -> Result<Infallible, Failure> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).at(Step::Init)?;
+    wait_for_word(socket)?;
     rustix::process::setsid().at(Step::Init)?;
     let root = mounts::make_root(&plan.size, &plan.inodes, plan.emulator.as_ref())?;
     let ready = Answer::new(Kind::Ready, 0);
     request::send_answer(socket, ready, Some(root.bare.as_fd())).at(Step::Control)?;
-    if request::receive(socket, &mut [0]).at(Step::Control)?.0 == 0 {
-        kernel::leave(0);
-    }
+    wait_for_word(socket)?;
     let listener = enter(plan, root)?;
     let entered = Answer::new(Kind::Entered, 0);
     request::send_answer(socket, entered, Some(listener.as_fd())).at(Step::Control)?;
     drop(listener);
     obey(plan, socket)
+}
+
+/// Waits until we are told to go on; ends when nobody is there to tell it.
+fn wait_for_word(socket: BorrowedFd<'_>) -> Result<(), Failure> {
+    if request::receive(socket, &mut [0]).at(Step::Control)?.0 == 0 {
+        kernel::leave(0);
+    }
+    Ok(())
 }
 
 /// Goes into the tree and locks the door: after this nothing of the host can be opened.

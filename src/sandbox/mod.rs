@@ -243,6 +243,7 @@ impl Prepared {
         let (answer, _) = first?;
         let process = Pid::from_raw(answer.value).ok_or(Error::Gone)?;
         let inside = Inside { process, control: ours, not_send: PhantomData };
+        request::send(inside.control.as_fd(), b"m", None)?;
         let (_, directory) = expect(&inside.control, Kind::Ready)?;
         let directory = directory.ok_or(Error::Gone)?;
         Ok(Self { inside, directory, record: Record::default(), limits })
