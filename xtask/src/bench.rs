@@ -10,7 +10,7 @@ use std::process::Command;
 
 use crate::measure::{Cost, cost, median};
 use crate::peer::{self, Mirrors};
-use crate::{Outcome, say, small};
+use crate::{Outcome, forms, say, small};
 
 /// How often each pair is run.
 const ROUNDS: usize = 3;
@@ -61,6 +61,10 @@ impl Bench {
         row("rootfs, packages in the cache", unpacked, their_rootfs);
         let (our_image, mke2fs) = self.ext4()?;
         row("ext4 image of a directory", our_image, mke2fs);
+        let (our_erofs, mkfs_erofs) =
+            forms::measured_erofs(&self.work, &self.work.join("tree"), ROUNDS)?;
+        row("measured erofs of a directory", our_erofs, mkfs_erofs);
+        forms::verity(&self.work)?;
         let (our_initrd, cpio) = self.initrd()?;
         row("initrd of a directory", our_initrd, cpio);
         let second = self.second_image()?;

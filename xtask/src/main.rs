@@ -6,6 +6,7 @@ mod bench;
 mod boot;
 mod check;
 mod faults;
+mod forms;
 mod kill;
 mod measure;
 mod parity;

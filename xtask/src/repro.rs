@@ -24,6 +24,15 @@ distribution = "debian"
 version = "bookworm"
 "#;
 
+/// What is made of a directory: verb, name, further options.
+const PACKED: &[(&str, &str, &[&str])] = &[
+    ("image", "packed.img", &[]),
+    ("image", "packed.erofs", &["--file-system", "erofs"]),
+    ("image", "measured.ext4", &["--measured", "--variant", "ext4"]),
+    ("image", "measured.erofs", &["--file-system", "erofs", "--measured", "--variant", "erofs"]),
+    ("initrd", "packed.initrd", &[]),
+];
+
 /// One of the two builds.
 struct Side {
     /// Where the program and the probe lie.
@@ -55,7 +64,10 @@ fn build_and_compare(work: &Path) -> Outcome {
     other.build_all()?;
     other.pack(&plain)?;
     let mut differing = Vec::new();
-    for name in ["guest.img", "guest.initrd", "packed.img", "packed.initrd"] {
+    let built = ["guest.img", "guest.initrd"];
+    let packed = PACKED.iter().map(|(_, output, _)| *output);
+    for name in built.into_iter().chain(packed).chain(["root_hash_ext4.txt", "root_hash_erofs.txt"])
+    {
         let (one, two) = (plain.folder.join(name), other.folder.join(name));
         let same = fs_err::read(&one)? == fs_err::read(&two)?;
         say(&format!("repro {name}: {}", if same { "same bytes" } else { "DIFFERENT" }));
@@ -113,9 +125,10 @@ impl Side {
     /// Packs the directory that `first` built. As root on both sides: owners come from the disk.
     fn pack(&self, first: &Self) -> Outcome {
         let source = self.copy_of(&first.folder.join("rootfs"))?;
-        for (verb, output) in [("image", "packed.img"), ("initrd", "packed.initrd")] {
+        for (verb, output, more) in PACKED {
             let mut command = self.osbuilder("0");
             command.arg(verb).arg("--rootfs").arg(&source).args(["--epoch", "1700000000"]);
+            command.args(*more);
             peer::run(command.arg("--output").arg(self.folder.join(output)))?;
         }
         Ok(())

@@ -15,6 +15,10 @@ use crate::recipe::Compression;
 /// Blocks of the largest compressed cluster. Larger ones compress better, but a kernel that wants a
 /// single page decompresses all of one.
 pub(super) const CLUSTER_BLOCKS: u16 = 4;
+/// How hard `lz4hc` tries. In clusters of this size a Debian tree becomes 7 % smaller than
+/// mkfs.erofs makes it in its clusters of one block, at the highest level; higher levels take twice
+/// the time here for one more percent.
+const LEVEL: i32 = 3;
 /// Pieces of a content are compressed apart, on as many threads as there are. Their size decides
 /// about the bytes, so it is the same everywhere; each piece may waste a part of a block.
 pub(super) const PIECE: usize = 1 << 20;
@@ -65,7 +69,7 @@ fn fill(rest: &[u8], cluster: &mut [u8], compression: Compression) -> Option<(us
     let filled = match compression {
         Compression::None => return None,
         Compression::Lz4 => lz4::compress_fill(rest, cluster),
-        Compression::Lz4hc => lz4_hc::compress_fill(rest, cluster, lz4_hc::CLEVEL_DEFAULT),
+        Compression::Lz4hc => lz4_hc::compress_fill(rest, cluster, LEVEL),
     };
     let (taken, length) = filled.ok()?;
     (taken > length.next_multiple_of(BLOCK_SIZE)).then_some((taken, length))
