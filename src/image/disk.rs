@@ -88,7 +88,7 @@ fn plan_ext4(
     options: &ImageOptions,
     identity: ext4::Identity,
 ) -> Result<Planned, Error> {
-    let alignment = options.alignment_mib * MIB;
+    let alignment = alignment(options);
     let layout = |step: u64| {
         let header = Layout::new(0, options.dax_header, false).start();
         // The first size has room for at least something behind the start.
@@ -101,6 +101,17 @@ fn plan_ext4(
     let ext4_options = ext4::Options { block_size, journal, free, identity };
     let (step, file_system) = ext4::plan(tree, &ext4_options, |step| layout(step).room())?;
     Ok(Planned::Ext4(Box::new(file_system), layout(step)))
+}
+
+/// What the file's size is a multiple of, in bytes: what was asked for and, for persistent memory,
+/// what the kernel asks for.
+fn alignment(options: &ImageOptions) -> u64 {
+    let wanted = options.alignment_mib * MIB;
+    if !options.dax_header || wanted.is_multiple_of(nvdimm::ALIGNMENT) {
+        return wanted;
+    }
+    // An odd number of MiB.
+    2 * wanted
 }
 
 fn check_options(options: &ImageOptions) -> Result<(), Error> {
@@ -188,7 +199,7 @@ impl Plan {
 
     /// The smallest image that holds a file system of `size` bytes.
     fn layout_around(&self, size: u64) -> Layout {
-        let alignment = self.options.alignment_mib * MIB;
+        let alignment = alignment(&self.options);
         let (header, measured) = (self.options.dax_header, self.options.verity.is_some());
         let start = Layout::new(0, header, false).start();
         let mut layout = Layout::new((start + size).next_multiple_of(alignment), header, measured);

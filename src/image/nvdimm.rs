@@ -9,6 +9,10 @@ pub const OFFSET: u64 = 4096;
 pub const SIZE: usize = 4096;
 /// What comes before the disk proper, in bytes. Also the alignment that the block promises.
 pub const HEADER: u64 = 2 << 20;
+/// What the file's size must be a multiple of, in bytes: the kernel maps persistent memory in
+/// sections of this size and refuses a device that ends within one (`memremap_compat_align`;
+/// `nd_pfn_validate`: "resource end misaligned").
+pub const ALIGNMENT: u64 = 2 << 20;
 const SIGNATURE: &[u8] = b"NVDIMM_PFN_INFO\0";
 const CHECKSUM_AT: usize = SIZE - 8;
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Form, Report, Runtime, Severity, leaks, read};
 use crate::digest::Digest;
 use crate::image::verity::{self, Parameters};
-use crate::image::{self, Medium, Parts};
+use crate::image::{self, Medium, Parts, nvdimm};
 
 /// What somebody claims of an image's measurement.
 #[derive(Debug, Clone, Default)]
@@ -105,6 +105,12 @@ pub fn verify(
             }
         },
     };
+    if let Form::Image { nvdimm_block: Some(_), .. } = guest.report.form
+        && !guest.report.size.is_multiple_of(nvdimm::ALIGNMENT)
+    {
+        let text = "as persistent memory a kernel refuses it: its size is no multiple of 2 MiB";
+        add(Severity::Later, text.to_owned());
+    }
     if measurement == Measurement::Unchecked {
         let text = "there is a hash tree, and nothing to check it with: give the root hash";
         add(Severity::Later, text.to_owned());

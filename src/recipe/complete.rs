@@ -242,7 +242,8 @@ impl Completer<'_> {
         };
         let block_size = layer.block_size.unwrap_or_else(|| nowhere(4096));
         let is_erofs = file_system == Some(FileSystem::Erofs);
-        // The memory of a guest grows in steps of 128 MiB. Kata's builder never rounds erofs up.
+        // The memory of a guest grows in steps of 128 MiB. Kata's builder never rounds erofs up; what
+        // persistent memory needs, the image sees to.
         let usual = if is_erofs { 1 } else { 128 };
         let alignment = layer.alignment_mib.unwrap_or_else(|| nowhere(usual));
         let compression = self.compression(layer.compression, is_erofs);

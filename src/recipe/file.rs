@@ -187,7 +187,8 @@ struct ImageTable {
     /// MiB of free space to add. Default: 0.
     #[schemars(with = "u64")]
     free_space_mib: Number,
-    /// The image's size is rounded up to a multiple of so many MiB. Default: 128, with erofs 1.
+    /// The image's size is rounded up to a multiple of so many MiB. Default: 128, with erofs 1. With
+    /// the NVDIMM header always a multiple of two MiB.
     #[schemars(with = "u64")]
     alignment_mib: Number,
     /// Whether the NVDIMM header precedes the disk. Default: yes.

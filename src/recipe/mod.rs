@@ -252,7 +252,8 @@ pub struct ImageOptions {
     pub block_size: u32,
     /// MiB of free space to add (`ROOT_FREE_SPACE`).
     pub free_space_mib: u64,
-    /// The file's size is rounded up to a multiple of this many MiB (`IMAGE_SIZE_ALIGNMENT_MB`).
+    /// The file's size is rounded up to a multiple of this many MiB (`IMAGE_SIZE_ALIGNMENT_MB`);
+    /// with the NVDIMM header to a multiple of 2 MiB too.
     pub alignment_mib: u64,
     /// Whether the NVDIMM header precedes the disk (`SKIP_DAX_HEADER=no`).
     pub dax_header: bool,

@@ -243,6 +243,22 @@ fn the_magic_number_stands_where_kata_looks_for_it() {
     assert!(image.size - image.file_system_at - image.file_system_size < 1 << 20);
 }
 
+/// Linux refuses a device of persistent memory that does not end with a section of its memory map.
+#[test]
+fn with_the_header_for_persistent_memory_the_size_is_even() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image");
+    for (alignment_mib, multiple) in [(1, 2 << 20), (2, 2 << 20), (3, 6 << 20), (8, 8 << 20)] {
+        for dax_header in [true, false] {
+            let verity = dax_header.then(osbuilder::recipe::Verity::default);
+            let options = ImageOptions { alignment_mib, dax_header, verity, ..options() };
+            let size = write(&options, &path, 2).size;
+            let multiple = if dax_header { multiple } else { alignment_mib << 20 };
+            assert_eq!(size % multiple, 0, "{alignment_mib} {dax_header}");
+        }
+    }
+}
+
 #[test]
 fn k1_the_uuid_follows_from_what_was_declared() {
     let uuid = |options: &ImageOptions, epoch| {

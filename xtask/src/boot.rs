@@ -16,7 +16,10 @@ const GUESTS: &[(&str, &str, &[&str])] = &[
     ("image", "agent", &[]),
     ("image", "agent", &["--attach", "nvdimm"]),
     ("erofs", "systemd", &[]),
+    ("erofs", "agent", &["--attach", "nvdimm"]),
     ("measured-ext4", "agent", &[]),
+    ("measured-erofs", "agent", &[]),
+    ("measured-erofs", "agent", &["--attach", "nvdimm"]),
     ("initrd", "agent", &[]),
     ("initrd", "systemd", &[]),
 ];
