@@ -2,8 +2,9 @@
 //!
 //! A buffered reader comes in, a reader of the plain bytes goes out. It ends well only if the
 //! compressed stream was complete, its stored checksums agree, and nothing follows it: exactly one
-//! gzip member, xz stream, zstd frame or bzip2 stream. Concatenated ones are refused, so that no
-//! two readers can disagree about where the data ends. Output, expansion and memory are limited.
+//! gzip member, xz stream, zstd frame or bzip2 stream. Concatenated ones are refused unless a caller
+//! asks for them, so that no two readers can disagree about where the data ends. Output, expansion
+//! and memory are limited.
 //!
 //! Formats: RFC 1952 (gzip), the .xz file format 1.2, RFC 8878 (zstd); bzip2 by its library.
 
@@ -144,6 +145,17 @@ impl From<Error> for io::Error {
     }
 }
 
+/// What may follow the end of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum After {
+    /// Nothing.
+    Nothing,
+    /// Whatever: reading stops at the end of the stream.
+    Anything,
+    /// More streams of the same kind, whose plain bytes follow each other.
+    Streams,
+}
+
 /// One step of a decoder.
 struct Step {
     taken: usize,
@@ -165,6 +177,7 @@ pub struct Decompressor<R> {
     codec: Codec,
     format: Compression,
     limits: Limits,
+    after: After,
     taken: u64,
     made: u64,
     ended: bool,
@@ -182,21 +195,29 @@ impl<R: BufRead> Decompressor<R> {
     /// # Errors
     /// When the decoder cannot be set up for want of memory.
     pub fn new(inner: R, format: Compression, limits: Limits) -> io::Result<Self> {
-        let codec = match format {
-            Compression::None => Codec::None,
-            Compression::Gzip => Codec::Gzip(Box::new(Gzip::new_gzip(15))),
-            Compression::Xz => {
-                let memory = (1_u64 << WINDOW_LOG).saturating_add(XZ_SLACK);
-                Codec::Xz(Xz::new_stream_decoder(memory, TELL_UNSUPPORTED_CHECK)?)
-            }
-            Compression::Zstd => {
-                let mut decoder = Zstd::new()?;
-                decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG))?;
-                Codec::Zstd(Box::new(decoder))
-            }
-            Compression::Bzip2 => Codec::Bzip2(Bzip2::new(false)),
-        };
-        Ok(Self { inner, codec, format, limits, taken: 0, made: 0, ended: false })
+        Self::followed(inner, format, limits, After::Nothing)
+    }
+
+    /// As [`Decompressor::new`], for one stream after which something else follows: reading ends
+    /// with the stream, and `inner` then stands right behind it.
+    ///
+    /// # Errors
+    /// As [`Decompressor::new`].
+    pub fn leading(inner: R, format: Compression, limits: Limits) -> io::Result<Self> {
+        Self::followed(inner, format, limits, After::Anything)
+    }
+
+    /// As [`Decompressor::new`], for one or more streams that make up one text.
+    ///
+    /// # Errors
+    /// As [`Decompressor::new`].
+    pub fn chained(inner: R, format: Compression, limits: Limits) -> io::Result<Self> {
+        Self::followed(inner, format, limits, After::Streams)
+    }
+
+    fn followed(inner: R, format: Compression, limits: Limits, after: After) -> io::Result<Self> {
+        let codec = Codec::new(format)?;
+        Ok(Self { inner, codec, format, limits, after, taken: 0, made: 0, ended: false })
     }
 
     /// Reads and discards what is left, and returns the reader below, at its end.
@@ -208,12 +229,17 @@ impl<R: BufRead> Decompressor<R> {
         Ok(self.inner)
     }
 
-    /// Refuses bytes after the end.
-    fn check_end(&mut self) -> io::Result<()> {
-        if self.inner.fill_buf()?.is_empty() {
-            return Ok(());
+    /// What to do after the end of a stream: whether another one begins.
+    fn begin_next(&mut self) -> io::Result<bool> {
+        if self.after == After::Anything || self.inner.fill_buf()?.is_empty() {
+            return Ok(false);
         }
-        Err(Error::Trailing(self.format).into())
+        if self.after == After::Nothing {
+            return Err(Error::Trailing(self.format).into());
+        }
+        self.codec = Codec::new(self.format)?;
+        self.ended = false;
+        Ok(true)
     }
 
     fn count(&mut self, step: &Step) -> Result<(), Error> {
@@ -237,8 +263,8 @@ impl<R: BufRead> Read for Decompressor<R> {
             return Ok(0);
         }
         loop {
-            if self.ended {
-                return self.check_end().map(|()| 0);
+            if self.ended && !self.begin_next()? {
+                return Ok(0);
             }
             let input = self.inner.fill_buf()?;
             let at_end = input.is_empty();
@@ -260,6 +286,23 @@ impl<R: BufRead> Read for Decompressor<R> {
 }
 
 impl Codec {
+    fn new(format: Compression) -> io::Result<Self> {
+        Ok(match format {
+            Compression::None => Self::None,
+            Compression::Gzip => Self::Gzip(Box::new(Gzip::new_gzip(15))),
+            Compression::Xz => {
+                let memory = (1_u64 << WINDOW_LOG).saturating_add(XZ_SLACK);
+                Self::Xz(Xz::new_stream_decoder(memory, TELL_UNSUPPORTED_CHECK)?)
+            }
+            Compression::Zstd => {
+                let mut decoder = Zstd::new()?;
+                decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG))?;
+                Self::Zstd(Box::new(decoder))
+            }
+            Compression::Bzip2 => Self::Bzip2(Bzip2::new(false)),
+        })
+    }
+
     /// Decodes some of `input` into `output`. An empty `input` says that no more will come.
     fn step(
         &mut self,
@@ -427,6 +470,30 @@ pub(crate) mod tests {
                 let packed = compress(format, &plain);
                 assert_eq!(decompress(format, &packed, Limits::up_to(1 << 20)), Ok(plain));
             }
+        }
+    }
+
+    #[test]
+    fn a_leading_stream_ends_where_it_ends_and_chained_ones_follow_each_other() {
+        for format in REAL {
+            let (one, two) = (compress(format, b"one"), compress(format, b"two"));
+            let both = [one.clone(), two].concat();
+            let mut rest = &both[..];
+            let mut text = String::new();
+            let mut reader =
+                Decompressor::leading(&mut rest, format, Limits::up_to(1 << 20)).unwrap();
+            reader.read_to_string(&mut text).unwrap();
+            assert_eq!((text.as_str(), rest), ("one", &both[one.len()..]));
+            let chained = |bytes: &[u8]| {
+                let mut text = String::new();
+                let limits = Limits::up_to(1 << 20);
+                let read = Decompressor::chained(bytes, format, limits).unwrap();
+                std::io::BufReader::new(read).read_to_string(&mut text).map(|_| text)
+            };
+            assert_eq!(chained(&both).unwrap(), "onetwo");
+            assert!(chained(&both[..both.len() - 1]).is_err());
+            assert!(chained(&[&both[..], b"x"].concat()).is_err());
+            assert!(decompress(format, &both, Limits::up_to(1 << 20)).is_err());
         }
     }
 

@@ -5,6 +5,7 @@
 
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
+pub mod apk;
 pub mod compression;
 pub mod deb;
 pub mod path;

@@ -29,6 +29,21 @@ pub struct Entry {
     pub meta: Meta,
     /// What it is.
     pub kind: EntryKind,
+    /// What only some families ask for.
+    pub words: Words,
+}
+
+/// What an archive says of an entry in its own words.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Words {
+    /// The path as it is spelt.
+    pub path: Box<[u8]>,
+    /// The name of the owner; empty, if there is none.
+    pub user: Box<[u8]>,
+    /// The name of the group; empty, if there is none.
+    pub group: Box<[u8]>,
+    /// The SHA-1 of the content or of a link's target in hexadecimal, as apk's archives carry it.
+    pub sha1: Option<Box<[u8]>>,
 }
 
 /// What an entry is.
@@ -307,6 +322,12 @@ impl<R: Read> Reader<R> {
                 .map_err(|rule| self.broken(&name, rule))?,
             xattrs: pax.xattrs,
         };
+        let words = Words {
+            path: name.as_slice().into(),
+            user: pax.user.map_or_else(|| header.user(), Vec::into_boxed_slice),
+            group: pax.group.map_or_else(|| header.group(), Vec::into_boxed_slice),
+            sha1: pax.sha1.map(Vec::into_boxed_slice),
+        };
         let kind = self.kind(header, &name, &target, size)?;
         if matches!(kind, EntryKind::HardLink(_)) && pax.size.is_some_and(|size| size > 0) {
             return Err(self.broken(&name, "is a hard link with content"));
@@ -315,7 +336,7 @@ impl<R: Read> Reader<R> {
         if path.is_root() && kind != EntryKind::Directory {
             return Err(self.broken(&name, "is the root but no directory"));
         }
-        Ok(Entry { path, meta, kind })
+        Ok(Entry { path, meta, kind, words })
     }
 
     fn kind(

@@ -52,7 +52,7 @@ fn add(
     entry: Entry,
     pack: &PackWriter,
 ) -> Result<(), Error> {
-    let Entry { path, meta, kind } = entry;
+    let Entry { path, meta, kind, .. } = entry;
     let place = tree.resolve_parent(&path)?;
     let present = tree.get(&place).map(|inode| matches!(inode.kind, Kind::Directory(_)));
     if present == Some(kind != EntryKind::Directory) || present == Some(false) {

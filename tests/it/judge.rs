@@ -3,6 +3,7 @@
 //! A missing tool is a visible skip, and an error where `CI` is set: there it must be installed.
 
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 /// Whether one of `tools` cannot be started. Says so; fails in CI.
@@ -38,4 +39,14 @@ pub(crate) fn run(tool: &str, arguments: &[&str]) -> Vec<u8> {
 #[expect(clippy::disallowed_methods, reason = "the judges are programs")]
 fn start(tool: &str, arguments: &[&str]) -> std::io::Result<Output> {
     Command::new(tool).args(arguments).env("LC_ALL", "C").output()
+}
+
+/// Returns a folder of the collected test data; says so and fails in CI where it is absent.
+#[expect(clippy::disallowed_methods, reason = "the place of test data comes from the environment")]
+pub(crate) fn data(folder: &str) -> Option<PathBuf> {
+    let given = std::env::var_os("OSBUILDER_TEST_DATA").map(PathBuf::from);
+    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let path = given.unwrap_or(beside).join(folder);
+    let absent = !path.is_dir() && skip(&format!("no test data at {}", path.display()));
+    if absent { None } else { Some(path) }
 }

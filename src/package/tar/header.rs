@@ -23,6 +23,8 @@ const CHECKSUM: Range<usize> = 148..156;
 const TYPE_FLAG: usize = 156;
 const LINK_NAME: Range<usize> = 157..257;
 const MAGIC: Range<usize> = 257..265;
+const USER: Range<usize> = 265..297;
+const GROUP: Range<usize> = 297..329;
 const MAJOR: Range<usize> = 329..337;
 const MINOR: Range<usize> = 337..345;
 const PREFIX: Range<usize> = 345..500;
@@ -88,6 +90,16 @@ impl Header {
 
     pub(super) fn link_name(&self) -> Vec<u8> {
         self.text(LINK_NAME).to_vec()
+    }
+
+    /// The owner's name, which old archives do not have.
+    pub(super) fn user(&self) -> Box<[u8]> {
+        if self.format() == Format::Old { Box::default() } else { self.text(USER).into() }
+    }
+
+    /// The group's name, which old archives do not have.
+    pub(super) fn group(&self) -> Box<[u8]> {
+        if self.format() == Format::Old { Box::default() } else { self.text(GROUP).into() }
     }
 
     pub(super) fn size(&self) -> Result<u64, &'static str> {

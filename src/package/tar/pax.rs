@@ -18,6 +18,10 @@ pub(super) struct Records {
     pub(super) gid: Option<u32>,
     /// Whole seconds, rounded down.
     pub(super) mtime: Option<i64>,
+    pub(super) user: Option<Vec<u8>>,
+    pub(super) group: Option<Vec<u8>>,
+    /// apk's digest of the content.
+    pub(super) sha1: Option<Vec<u8>>,
     pub(super) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
@@ -89,6 +93,9 @@ impl Records {
             }
             b"uid" => self.uid = Some(id(value)?),
             b"gid" => self.gid = Some(id(value)?),
+            b"uname" => self.user = Some(value.to_vec()),
+            b"gname" => self.group = Some(value.to_vec()),
+            b"APK-TOOLS.checksum.SHA1" => self.sha1 = Some(value.to_vec()),
             b"mtime" => self.mtime = Some(seconds(value).ok_or(MALFORMED)?),
             b"hdrcharset" | b"charset"
                 if value != b"BINARY" && !value.starts_with(b"ISO-IR 10646") =>

@@ -21,14 +21,15 @@ pub(crate) struct Member<'a> {
     pub(crate) size: Option<[u8; 12]>,
     pub(crate) device: (u64, u64),
     pub(crate) ids: (u64, u64),
+    pub(crate) owner: &'a str,
 }
 
 impl<'a> Member<'a> {
     pub(crate) fn new(name: &'a str, type_flag: u8) -> Self {
         let mode = if type_flag == b'5' { 0o755 } else { 0o644 };
         let (target, content) = (&b""[..], &b""[..]);
-        let (size, device, ids) = (None, (0, 0), (0, 0));
-        Self { name: name.as_bytes(), type_flag, mode, target, content, size, device, ids }
+        let (size, device, ids, owner) = (None, (0, 0), (0, 0), "");
+        Self { name: name.as_bytes(), type_flag, mode, target, content, size, device, ids, owner }
     }
 }
 
@@ -47,6 +48,8 @@ impl Builder {
         put(156, &[member.type_flag]);
         put(157, &member.target[..member.target.len().min(100)]);
         put(257, b"ustar\x0000");
+        put(265, member.owner.as_bytes());
+        put(297, member.owner.as_bytes());
         put(329, format!("{:07o}\0", member.device.0).as_bytes());
         put(337, format!("{:07o}\0", member.device.1).as_bytes());
         let sum: u64 = block.iter().map(|&byte| u64::from(byte)).sum();
@@ -81,6 +84,11 @@ impl Builder {
             content.extend([length.to_string().as_bytes(), &tail].concat());
         }
         self.add(&Member { content: &content, ..Member::new("PaxHeaders/x", b'x') })
+    }
+
+    /// The archive without an end, as the first parts of apk's packages are.
+    pub(crate) fn cut(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// The archive with its two final blocks of zeros.

@@ -146,7 +146,7 @@ fn read<R: Read>(
     let hashed = Hashed::of(&archive.control);
     let mut files = Vec::new();
     let mut linkable = BTreeSet::new();
-    while let Some(tar::Entry { path, meta, kind }) = archive.next_file()? {
+    while let Some(tar::Entry { path, meta, kind, .. }) = archive.next_file()? {
         let mut md5 = None;
         let kind = match kind {
             tar::EntryKind::Directory => FileKind::Directory,
