@@ -36,17 +36,19 @@ use event::{Event, Stage};
 use lock::Lock;
 use recipe::Recipe;
 
-/// Chooses packages: downloads and verifies the repositories' indexes, and solves.
+/// Chooses packages: downloads and verifies the repositories' indexes, and solves. Where an index does
+/// not name every byte of a package, the packages are brought too.
 ///
 /// # Errors
-/// [`Error::Indexes`], [`Error::Resolve`].
+/// [`Error::Indexes`], [`Error::Resolve`], [`Error::Packages`].
 pub fn resolve(recipe: &Recipe, workshop: &Workshop<'_>) -> Result<Lock, Error> {
     let indexes = workshop.stage(Stage::Indexes, || {
         fetch::indexes(recipe, &workshop.fetching()).map_err(Error::Indexes)
     })?;
-    workshop.stage(Stage::Resolve, || {
+    let choice = workshop.stage(Stage::Resolve, || {
         resolve::resolve(recipe, &indexes).map_err(|error| Error::Resolve(Box::new(error)))
-    })
+    })?;
+    fetch::pin(choice, recipe, &workshop.fetching()).map_err(Error::Packages)
 }
 
 /// Installs the packages of a lock: their tree, configured, as their distribution would have it.

@@ -77,6 +77,64 @@ pub struct LockedPackage {
     pub digest: Digest,
 }
 
+/// A lock whose packages were chosen, before it is known of each which bytes its file has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// The lock, still without packages.
+    pub head: Lock,
+    /// The packages.
+    pub packages: Vec<ChosenPackage>,
+}
+
+/// A package, as its repository's index describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChosenPackage {
+    /// Its name.
+    pub name: PackageName,
+    /// Its exact version, in the family's notation.
+    pub version: String,
+    /// Its architecture, in the family's notation (`amd64`, `all`).
+    pub architecture: String,
+    /// Index into [`Lock::repositories`].
+    pub repository: usize,
+    /// Its file below the repository's root.
+    pub path: String,
+    /// Bytes of the file.
+    pub size: u64,
+    /// What the index says of the file.
+    pub identity: Identity,
+}
+
+/// By what an index vouches for a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// By the digest of its whole file.
+    File(Digest),
+    /// By a part of it that vouches for the rest, in the family's notation: `Q1…`.
+    Part(String),
+}
+
+impl Choice {
+    /// Completes the lock by the digest of each package's file.
+    ///
+    /// # Errors
+    /// Whatever `digest` returns.
+    pub fn complete<E>(
+        self,
+        mut digest: impl FnMut(&ChosenPackage) -> Result<Digest, E>,
+    ) -> Result<Lock, E> {
+        let Self { head, packages } = self;
+        let complete = |chosen: ChosenPackage| {
+            let digest = digest(&chosen)?;
+            let ChosenPackage { name, version, architecture, repository, path, size, .. } = chosen;
+            Ok(LockedPackage { name, version, architecture, repository, path, size, digest })
+        };
+        let mut packages = packages.into_iter().map(complete).collect::<Result<Vec<_>, E>>()?;
+        packages.sort_by(|a, b| (&a.name, &a.architecture).cmp(&(&b.name, &b.architecture)));
+        Ok(Lock { packages, ..head })
+    }
+}
+
 impl Lock {
     /// Reads a lock.
     ///

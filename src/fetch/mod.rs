@@ -34,7 +34,7 @@ use crate::crew;
 use crate::distro::Family;
 use crate::epoch::Epoch;
 use crate::event::{Event, Listener, Stage, Unit};
-use crate::lock::{Lock, LockedRepository};
+use crate::lock::{Choice, Identity, Lock, LockedRepository};
 use crate::package::PackageName;
 use crate::recipe::Recipe;
 use crate::store::{self, Store};
@@ -97,6 +97,7 @@ pub struct Repository {
     locked: LockedRepository,
     texts: Vec<Vec<u8>>,
     pin: u16,
+    tag: Option<String>,
 }
 
 impl Repository {
@@ -105,7 +106,7 @@ impl Repository {
         &self.locked
     }
 
-    /// The texts of its `Packages` files, one a component.
+    /// The texts of its indexes: of `Packages` files one a component, of Alpine's the one that it has.
     pub fn texts(&self) -> &[Vec<u8>] {
         &self.texts
     }
@@ -114,6 +115,11 @@ impl Repository {
     /// is never installed unasked (apt_preferences(5)).
     pub const fn pin(&self) -> u16 {
         self.pin
+    }
+
+    /// The tag that must be asked for to use it (apk-repositories(5)); none for the usual ones.
+    pub fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
     }
 }
 
@@ -144,6 +150,21 @@ fn side_by_side<S: Sync>(
         Ok(repository)
     };
     crew::try_map(sources.len(), sources, one)
+}
+
+/// Completes a choice of packages: a lock names every byte of them. Where indexes vouch for whole files
+/// nothing is fetched; where they vouch for a part that vouches for the rest, each package is brought
+/// and verified.
+///
+/// # Errors
+/// See [`Error`]. What arrived before the failure stays in the store, verified.
+pub fn pin(choice: Choice, recipe: &Recipe, _context: &Context<'_>) -> Result<Lock, Error> {
+    match recipe.distro.family {
+        Family::Deb => choice.complete(|package| match package.identity {
+            Identity::File(digest) => Ok(digest),
+            Identity::Part(_) => Err(Error::BadLock { package: package.name.clone() }),
+        }),
+    }
 }
 
 /// Brings and verifies the packages of `lock`; what the store has is not fetched. Each package that

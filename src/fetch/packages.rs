@@ -52,7 +52,7 @@ impl Archive<'_> {
 pub type Arrived<'a> = &'a (dyn Fn(&LockedPackage, Archive<'_>) + Sync);
 
 /// How many archives are fetched at once. More makes mirrors angry and nothing faster.
-const AT_ONCE: usize = 6;
+pub(super) const AT_ONCE: usize = 6;
 
 /// See [`super::packages`].
 pub(super) fn packages(
@@ -98,9 +98,8 @@ fn download(
     let places = match recipe.distro.family {
         Family::Deb => deb::places(&lock.repositories, recipe, context)?,
     };
-    let family = recipe.distro.family;
-    let work = Work { transport: &transport, context, lock, places: &places, family, arrived };
-    let progress = Progress::new(wanted);
+    let work = Work { transport: &transport, context, lock, places: &places, recipe, arrived };
+    let progress = Progress::new(wanted.iter().map(|package| package.size));
     crew::try_map(AT_ONCE, wanted, |package| {
         work.bring(package)?;
         progress.add(package.size, context);
@@ -115,7 +114,7 @@ struct Work<'a> {
     lock: &'a Lock,
     /// Where the packages of each repository of the lock may be fetched.
     places: &'a [Vec<Url>],
-    family: Family,
+    recipe: &'a Recipe,
     arrived: Arrived<'a>,
 }
 
@@ -140,7 +139,7 @@ impl Work<'_> {
             }
         }
         let locked = &self.lock.repositories[package.repository];
-        let today = match self.family {
+        let today = match self.recipe.distro.family {
             Family::Deb => deb::date_today(self.transport, &locked.suite, mirrors),
         };
         Err(Error::Package {
@@ -153,18 +152,18 @@ impl Work<'_> {
     }
 }
 
-struct Progress {
+/// Tells how many bytes of packages are there.
+pub(super) struct Progress {
     done: AtomicU64,
     total: u64,
 }
 
 impl Progress {
-    fn new(wanted: &[&LockedPackage]) -> Self {
-        let total = wanted.iter().fold(0_u64, |sum, package| sum.saturating_add(package.size));
-        Self { done: AtomicU64::new(0), total }
+    pub(super) fn new(sizes: impl Iterator<Item = u64>) -> Self {
+        Self { done: AtomicU64::new(0), total: sizes.fold(0_u64, u64::saturating_add) }
     }
 
-    fn add(&self, bytes: u64, context: &Context<'_>) {
+    pub(super) fn add(&self, bytes: u64, context: &Context<'_>) {
         let done = self.done.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         let (stage, unit) = (Stage::Fetch, Unit::Bytes);
         (context.listener)(Event::Progress { stage, done, total: Some(self.total), unit });

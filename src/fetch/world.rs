@@ -37,10 +37,16 @@ pub(super) struct World {
 impl World {
     /// The distribution `key` signs, at the given mirrors.
     pub(super) fn new(key: &Key, mirrors: &[&str]) -> Self {
+        let place = "usr/share/keyrings/test.gpg";
+        Self::with(recipe(key, mirrors), (place, &key.certificate()))
+    }
+
+    /// A recipe's distribution, whose key the host has in a file.
+    pub(super) fn with(recipe: Recipe, (place, key): (&str, &[u8])) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let keyrings = folder.path().join("host/usr/share/keyrings");
-        fs_err::create_dir_all(&keyrings).unwrap();
-        fs_err::write(keyrings.join("test.gpg"), key.certificate()).unwrap();
+        let file = folder.path().join("host").join(place);
+        fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+        fs_err::write(file, key).unwrap();
         let patience = Patience {
             connect: Duration::from_secs(2),
             idle: Duration::from_millis(400),
@@ -51,7 +57,7 @@ impl World {
         };
         Self {
             store: Store::open(&folder.path().join("store")).unwrap(),
-            recipe: recipe(key, mirrors),
+            recipe,
             now: NOW,
             network: Network { patience, ..Network::default() },
             max_age: None,
@@ -79,7 +85,7 @@ impl World {
         self.with_context(|context| super::packages(lock, &self.recipe, context, arrived))
     }
 
-    fn with_context<T>(&self, run: impl FnOnce(&Context<'_>) -> T) -> T {
+    pub(super) fn with_context<T>(&self, run: impl FnOnce(&Context<'_>) -> T) -> T {
         let listener = |event: Event| {
             if let Event::Warning { text } = event {
                 self.warnings.lock().unwrap().push(text);
@@ -118,8 +124,9 @@ pub(super) fn message(error: &Error) -> String {
     super::chain(error)
 }
 
-fn recipe(key: &Key, mirrors: &[&str]) -> Recipe {
-    let options = Options { distro: Some("debian".into()), ..Options::default() };
+/// A distribution's usual recipe.
+pub(super) fn usual(distro: &str) -> Recipe {
+    let options = Options { distro: Some(distro.into()), ..Options::default() };
     let host = Some(Architecture::X86_64);
     let surroundings = Surroundings { host, agent_source: None, without_agent: true };
     let environment = std::collections::BTreeMap::new();
@@ -129,10 +136,18 @@ fn recipe(key: &Key, mirrors: &[&str]) -> Recipe {
         options: &options,
         surroundings: &surroundings,
     };
-    let mut recipe = recipe::read(request).unwrap().recipe;
+    recipe::read(request).unwrap().recipe
+}
+
+/// An address that serves all architectures.
+pub(super) fn mirror(url: &str) -> Mirror {
+    Mirror { url: url.into(), security: None, architectures: vec![] }
+}
+
+fn recipe(key: &Key, mirrors: &[&str]) -> Recipe {
+    let mut recipe = usual("debian");
     recipe.distro.key_addresses.clear();
-    let mirror = |url: &&str| Mirror { url: (*url).into(), security: None, architectures: vec![] };
-    recipe.distro.mirrors = mirrors.iter().map(mirror).collect();
+    recipe.distro.mirrors = mirrors.iter().map(|url| mirror(url)).collect();
     recipe.release.keys = vec![key.fingerprint()];
     recipe.release.suites =
         vec![Suite { name: "test".into(), security: false, architectures: vec![] }];

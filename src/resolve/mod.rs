@@ -1,22 +1,21 @@
 //! What a recipe means: exact packages, chosen from verified indexes.
 //!
-//! A recipe and the indexes of its repositories come in, a lock goes out, or a [`Conflict`] that a
-//! person can act on. The same packages in the same repositories give the same lock, in whatever
-//! order the indexes list them. Nothing is fetched here, and no clock limits the search.
+//! A recipe and the indexes of its repositories come in, a choice goes out that needs only the
+//! digests of some files to be a lock, or a [`Conflict`] that a person can act on. The same packages
+//! in the same repositories give the same choice, in whatever order the indexes list them. Nothing is
+//! fetched here, and no clock limits the search.
 
 mod conflict;
 pub mod deb;
+mod solver;
 
 use serde::Serialize;
 
 pub use self::conflict::{Conflict, Sentence};
-use self::deb::world::{Candidate, Offer};
-use self::deb::{Failure, Request};
 use crate::digest::Digest;
 use crate::distro::Family;
 use crate::fetch::Indexes;
-use crate::lock::{FORMAT, Lock, LockedPackage, LockedRepository};
-use crate::package::deb::index::{self, Index, Package};
+use crate::lock::{Choice, FORMAT, Lock, LockedRepository};
 use crate::package::{BadName, PackageName};
 use crate::recipe::{Recipe, Variant};
 
@@ -29,17 +28,19 @@ pub struct Repository<'a> {
     pub texts: &'a [Vec<u8>],
     /// apt's priority of its packages.
     pub pin: u16,
+    /// The tag that must be asked for to use it, as apk knows it.
+    pub tag: Option<&'a str>,
 }
 
 /// Chooses the packages of a recipe from verified indexes.
 ///
 /// # Errors
 /// [`Error`] for a request that cannot be met, or an index that cannot be trusted.
-pub fn resolve(recipe: &Recipe, indexes: &Indexes) -> Result<Lock, Error> {
+pub fn resolve(recipe: &Recipe, indexes: &Indexes) -> Result<Choice, Error> {
     let repositories: Vec<_> = indexes
         .repositories()
         .iter()
-        .map(|r| Repository { locked: r.locked(), texts: r.texts(), pin: r.pin() })
+        .map(|r| Repository { locked: r.locked(), texts: r.texts(), pin: r.pin(), tag: r.tag() })
         .collect();
     resolve_from(recipe, &repositories)
 }
@@ -48,11 +49,11 @@ pub fn resolve(recipe: &Recipe, indexes: &Indexes) -> Result<Lock, Error> {
 ///
 /// # Errors
 /// As [`resolve`].
-pub fn resolve_from(recipe: &Recipe, repositories: &[Repository<'_>]) -> Result<Lock, Error> {
+pub fn resolve_from(recipe: &Recipe, repositories: &[Repository<'_>]) -> Result<Choice, Error> {
     let packages = match recipe.distro.family {
-        Family::Deb => resolve_deb(recipe, repositories)?,
+        Family::Deb => deb::question::ask(recipe, repositories)?,
     };
-    Ok(Lock {
+    let head = Lock {
         format: FORMAT,
         distribution: recipe.distro.name.clone(),
         release: recipe.release.codename.clone(),
@@ -60,50 +61,9 @@ pub fn resolve_from(recipe: &Recipe, repositories: &[Repository<'_>]) -> Result<
         request: request_digest(recipe),
         epoch: repositories.iter().map(|r| r.locked.date).max().unwrap_or_default(),
         repositories: repositories.iter().map(|r| r.locked.clone()).collect(),
-        packages,
-    })
-}
-
-fn resolve_deb(
-    recipe: &Recipe,
-    repositories: &[Repository<'_>],
-) -> Result<Vec<LockedPackage>, Error> {
-    let indexes = repositories.iter().map(read_index).collect::<Result<Vec<_>, _>>()?;
-    let base = base_suite(recipe, repositories);
-    let offers: Vec<_> = repositories
-        .iter()
-        .zip(&indexes)
-        .map(|(r, index)| Offer {
-            name: &r.locked.suite,
-            index,
-            pin: r.pin,
-            base: base.is_none_or(|suite| r.locked.suite == suite),
-        })
-        .collect();
-    let request = Request {
-        native: recipe.architecture.debian_name(),
-        asked: asked(recipe),
-        variant: recipe.packages.variant,
-        recommends: recipe.packages.recommends,
+        packages: Vec::new(),
     };
-    let chosen = deb::choose(&request, &offers).map_err(|failure| match failure {
-        Failure::Conflict(conflict) => Error::Conflict(conflict),
-        Failure::TooHard => Error::TooHard,
-        Failure::Unsound(flaw) => Error::Unsound(flaw),
-    })?;
-    chosen.iter().map(lock_package).collect()
-}
-
-fn read_index<'a>(repository: &Repository<'a>) -> Result<Index<'a>, Error> {
-    Index::parse(repository.texts.iter().map(Vec::as_slice))
-        .map_err(|source| Error::Index { suite: repository.locked.suite.clone(), source })
-}
-
-/// The suite whose word counts for what is essential and required: the release pocket. None, if it
-/// is not among the repositories: then each one's counts.
-fn base_suite<'r>(recipe: &'r Recipe, repositories: &[Repository<'_>]) -> Option<&'r str> {
-    let suite = recipe.release.suites.first().map(|suite| suite.name.as_str())?;
-    repositories.iter().any(|r| r.locked.suite == suite).then_some(suite)
+    Ok(Choice { head, packages })
 }
 
 fn asked(recipe: &Recipe) -> Vec<&str> {
@@ -113,19 +73,6 @@ fn asked(recipe: &Recipe) -> Vec<&str> {
     asked.sort_unstable();
     asked.dedup();
     asked
-}
-
-fn lock_package(candidate: &Candidate<'_>) -> Result<LockedPackage, Error> {
-    let package = candidate.package;
-    Ok(LockedPackage {
-        name: package.name.parse()?,
-        version: package.version.to_string(),
-        architecture: package.architecture.to_owned(),
-        repository: candidate.offer,
-        path: package.path.to_owned(),
-        size: package.size,
-        digest: package.digest,
-    })
 }
 
 /// Returns the digest of all in a recipe that bears on the choice of packages.
@@ -199,29 +146,12 @@ pub fn check_complete(lock: &Lock, recipe: &Recipe, controls: &[&[u8]]) -> Resul
         return Err(Error::Control { package: extra.name.clone() });
     }
     match recipe.distro.family {
-        Family::Deb => check_debs(lock, recipe, controls),
+        Family::Deb => deb::question::check(lock, recipe, controls),
     }
 }
 
-fn check_debs(lock: &Lock, recipe: &Recipe, controls: &[&[u8]]) -> Result<(), Error> {
-    let read = lock.packages.iter().zip(controls).map(|(locked, text)| read_control(locked, text));
-    let packages = read.collect::<Result<Vec<_>, _>>()?;
-    let packages: Vec<_> = packages.iter().collect();
-    let native = recipe.architecture.debian_name();
-    deb::validate::check_asked(native, &asked(recipe), &packages)
-        .and_then(|()| deb::validate::check(native, &[], &packages))
-        .map_err(Error::Incomplete)
-}
-
-/// Reads the `control` file of a locked package, and checks that it is that package's.
-fn read_control<'a>(locked: &LockedPackage, control: &'a [u8]) -> Result<Package<'a>, Error> {
-    let package = Package::of_control(control, ("", locked.size, locked.digest)).ok();
-    let is_meant = |p: &Package<'_>| {
-        (p.name, p.version.as_str()) == (locked.name.as_str(), locked.version.as_str())
-            && p.architecture == locked.architecture
-    };
-    package.filter(is_meant).ok_or_else(|| Error::Control { package: locked.name.clone() })
-}
+/// A family's own words for what is wrong.
+pub type Reason = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why there is no lock.
 #[derive(Debug, thiserror::Error)]
@@ -235,14 +165,17 @@ pub enum Error {
         /// The repository's suite.
         suite: String,
         /// What is wrong.
-        source: index::Error,
+        source: Reason,
     },
     /// The search was given up.
     #[error("neither a choice of packages nor a contradiction was found within the limit of work")]
     TooHard,
     /// The answer breaks a rule.
     #[error("the packages that were chosen do not fit together, which is a mistake of osbuilder")]
-    Unsound(#[source] deb::validate::Flaw),
+    Unsound(#[source] Reason),
+    /// What is asked for is no name of a package with a condition on its version.
+    #[error("what is asked for cannot be understood")]
+    Asked(#[source] Reason),
     /// A package has a name that no package can have.
     #[error("a chosen package cannot be named")]
     Name(#[from] BadName),
@@ -254,7 +187,7 @@ pub enum Error {
     },
     /// The packages of a lock do not hold each other up.
     #[error("the packages of the lock do not fit together")]
-    Incomplete(#[source] deb::validate::Flaw),
+    Incomplete(#[source] Reason),
     /// The lock answers another question.
     #[error("the lock is for another recipe: its {what} is {locked}, the recipe's is {asked}")]
     OtherRecipe {
@@ -267,10 +200,17 @@ pub enum Error {
     },
 }
 
+impl Error {
+    fn index(repository: &Repository<'_>, source: impl Into<Reason>) -> Self {
+        Self::Index { suite: repository.locked.suite.clone(), source: source.into() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::epoch::Epoch;
+    use crate::lock::{Identity, LockedPackage};
     use crate::recipe::{self, Options, RecipeFile, Surroundings};
 
     const A: &str = "Package: a\nVersion: 1\nArchitecture: amd64\nDepends: b\n";
@@ -311,10 +251,14 @@ mod tests {
     fn resolved(texts: &[Vec<u8>]) -> Result<Lock, Error> {
         let (main, security) = (snapshot("trixie", 7), snapshot("trixie-security", 9));
         let repositories = [
-            Repository { locked: &main, texts, pin: 500 },
-            Repository { locked: &security, texts: &[], pin: 500 },
+            Repository { locked: &main, texts, pin: 500, tag: None },
+            Repository { locked: &security, texts: &[], pin: 500, tag: None },
         ];
-        resolve_from(&recipe("packages = [\"a\"]"), &repositories)
+        let choice = resolve_from(&recipe("packages = [\"a\"]"), &repositories)?;
+        choice.complete(|chosen| match chosen.identity {
+            Identity::File(digest) => Ok(digest),
+            Identity::Part(_) => panic!("an index of Debian's kind vouches for whole files"),
+        })
     }
 
     #[test]
@@ -394,7 +338,7 @@ mod tests {
         assert!(matches!(check(&shorter, &[A]), Err(Error::Incomplete(_))));
         shorter.packages = vec![lock.packages[1].clone()];
         let Err(Error::Incomplete(flaw)) = check(&shorter, &[B]) else { panic!("a is missing") };
-        assert!(matches!(flaw, deb::validate::Flaw::NotThere { name } if name == "a"));
+        assert_eq!(flaw.to_string(), "package a is missing");
         let newer = A.replace("Version: 1", "Version: 1.1");
         assert!(matches!(check(&lock, &[&newer, B]), Err(Error::Control { .. })));
     }

@@ -7,6 +7,7 @@
 
 mod ahead;
 pub mod deb;
+mod file;
 mod tarball;
 
 use std::io;

@@ -282,7 +282,7 @@ impl Reader<'_> {
             date: snapshot.release.date,
             signed_by: snapshot.signed_by.iter().map(ToString::to_string).collect(),
         };
-        Repository { locked, texts, pin: snapshot.release.pin }
+        Repository { locked, texts, pin: snapshot.release.pin, tag: None }
     }
 }
 

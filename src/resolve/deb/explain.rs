@@ -8,10 +8,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::solver::{self, Answer};
 use super::world::{Id, World};
 use crate::package::deb::relation::{Alternatives, Relation};
 use crate::resolve::conflict::{Conflict, Sentence};
+use crate::resolve::solver::{self, Answer};
 
 /// Why a package must be there, where no other package needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

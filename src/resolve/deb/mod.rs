@@ -8,17 +8,17 @@
 //! Where apt would give up because of the order of its steps, this may still find an answer.
 
 mod explain;
-mod solver;
+pub(super) mod question;
 pub mod validate;
 pub mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::explain::Origin;
-use self::solver::Answer;
 use self::validate::Flaw;
 use self::world::{Candidate, Id, Offer, World};
 use super::conflict::{Conflict, Sentence};
+use super::solver::{self, Answer};
 use crate::recipe::Variant;
 
 /// What is to be installed.

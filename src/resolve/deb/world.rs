@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 
 use crate::package::deb::index::{Index, MultiArch, Package, Priority};
 use crate::package::deb::relation::{self, Alternatives, BadRelation, Qualifier, Relation};
+use crate::resolve::solver::{Consequences, Meter, Universe};
+
+pub use crate::resolve::solver::Id;
 
 /// One repository and how its packages are weighed.
 #[derive(Debug, Clone, Copy)]
@@ -26,10 +29,6 @@ pub struct Offer<'a> {
     pub base: bool,
 }
 
-/// A candidate: an index into the world's list, which is sorted by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Id(pub u32);
-
 /// A package that could be installed.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate<'a> {
@@ -43,7 +42,7 @@ pub struct Candidate<'a> {
     pub required: bool,
 }
 
-/// All candidates of one architecture.
+/// All candidates of one architecture, sorted by name.
 #[derive(Debug)]
 pub struct World<'a> {
     native: &'a str,
@@ -221,5 +220,29 @@ impl<'a> World<'a> {
     /// Returns what people call the repository that a candidate is from.
     pub fn origin(&self, id: Id) -> &'a str {
         self.names.get(self.candidate(id).offer).copied().unwrap_or_default()
+    }
+}
+
+impl Universe for World<'_> {
+    fn consequences(&self, id: Id, meter: &Meter) -> Option<Consequences> {
+        let mut consequences = Consequences::default();
+        for alternatives in self.needs(id).ok()? {
+            let found: Vec<Id> = alternatives.iter().flat_map(|r| self.satisfying(r)).collect();
+            meter.count(found.len().saturating_mul(found.len()));
+            if found.is_empty() || meter.is_exhausted() {
+                return None;
+            }
+            consequences.needs.push(found);
+        }
+        for relation in self.refuses(id).ok()? {
+            let ruled_out = self.ruled_out(id, &relation);
+            meter.count(ruled_out.len());
+            consequences.refuses.extend(ruled_out);
+        }
+        Some(consequences)
+    }
+
+    fn name(&self, id: Id) -> &str {
+        self.package(id).name
     }
 }

@@ -24,8 +24,9 @@ use crate::package::deb::database::Md5;
 use crate::package::deb::scripts::Conffile;
 use crate::package::tar;
 use crate::store::Store;
-use crate::tree::{Content, Device, Meta, TreePath};
+use crate::tree::{Content, Meta, TreePath};
 use crate::unpack::Error;
+use crate::unpack::file::FileKind;
 
 /// The kind of the store's records of packages. Its number grows with each change of their form.
 const RECORD: &str = "deb-1";
@@ -46,19 +47,6 @@ pub(super) struct File {
     pub(super) kind: FileKind,
     /// Of regular files that dpkg's database needs it for.
     pub(super) md5: Option<Md5>,
-}
-
-/// What a file of a package is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum FileKind {
-    Directory,
-    Regular(Content),
-    /// Another name of a file that stands before in the same package.
-    HardLink(TreePath),
-    Symlink(Box<[u8]>),
-    CharacterDevice(Device),
-    BlockDevice(Device),
-    Fifo,
 }
 
 /// Returns the package from the store, or reads it from `archive` and keeps it there.

@@ -15,13 +15,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::load::{Deb, File, FileKind};
+use super::load::{Deb, File};
 use crate::epoch::Epoch;
 use crate::package::deb::relation;
 use crate::package::deb::stanza::Stanza;
 use crate::package::deb::version::Version;
 use crate::tree::{Inode, Kind, Meta, Tree, TreePath};
 use crate::unpack::Error;
+use crate::unpack::file::FileKind;
 
 /// A file of all packages but one that is put elsewhere; dpkg-divert(1).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -21,6 +21,7 @@ use std::sync::Arc;
 pub use database::status;
 pub use merge::{Diversion, Settings, StatOverride};
 
+use super::file::FileKind;
 use super::{Error, Installed, Unpacked, load_all};
 use crate::distro::Architecture;
 use crate::epoch::Epoch;
@@ -194,7 +195,7 @@ fn is_used(debs: &[Deb], directory: &TreePath) -> bool {
 
 fn is_link(debs: &[Deb], path: &TreePath) -> bool {
     let mut files = debs.iter().flat_map(|deb| &deb.files);
-    files.any(|file| file.path == *path && matches!(file.kind, load::FileKind::Symlink(_)))
+    files.any(|file| file.path == *path && matches!(file.kind, FileKind::Symlink(_)))
 }
 
 fn package(deb: &Deb, paths: Vec<TreePath>) -> Result<Package, Error> {

@@ -1,9 +1,9 @@
-//! The question put to the SAT solver, and its answer.
+//! The question put to the SAT solver, and its answer: the same for all families.
 //!
-//! Every candidate is one variable. `resolvo` knows names, versions and sets of versions; since a
-//! name has one candidate here, there are two sets for each: the candidate ("it") and nothing
-//! ("not it"). A dependency is a union of such sets in the order of preference, a conflict is a
-//! "not it" for each package that it rules out. Conditions and several versions of one name, where
+//! Every candidate is one variable. `resolvo` knows names, versions and sets of versions; here each
+//! candidate is a name of its own, so that there are two sets for each: the candidate ("it") and
+//! nothing ("not it"). A dependency is a union of such sets in the order of preference, a conflict is
+//! a "not it" for each package that it rules out. Conditions and several versions of one name, where
 //! `resolvo` 0.12 has been seen to go wrong, do not occur.
 //!
 //! Work is counted, not timed, so that a hostile index is refused everywhere alike.
@@ -20,7 +20,49 @@ use resolvo::{
     UnsolvableOrCancelled, VersionSetId, VersionSetUnionId,
 };
 
-use super::world::{Id, World};
+/// A candidate: an index into a family's list of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Id(pub u32);
+
+/// The candidates of a family, and what choosing one means.
+pub(super) trait Universe {
+    /// What the choice of a candidate means for others. None: it cannot be chosen, because it needs
+    /// what nobody has, or because its relations cannot be understood.
+    fn consequences(&self, id: Id, meter: &Meter) -> Option<Consequences>;
+
+    /// The name of a candidate, for people who debug the solver.
+    fn name(&self, id: Id) -> &str;
+}
+
+/// What the choice of a candidate means for others.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Consequences {
+    /// Groups of candidates of which one is needed, in the order of preference.
+    pub(super) needs: Vec<Vec<Id>>,
+    /// Candidates that must not be chosen as well.
+    pub(super) refuses: Vec<Id>,
+}
+
+/// Counts work.
+#[derive(Debug, Default)]
+pub(super) struct Meter(Cell<u64>);
+
+impl Meter {
+    /// Counts so many units.
+    pub(super) fn count(&self, units: usize) {
+        let units = u64::try_from(units).unwrap_or(u64::MAX);
+        self.0.set(self.0.get().saturating_add(units));
+    }
+
+    fn take_back(&self, units: u64) {
+        self.0.set(self.0.get().saturating_sub(units));
+    }
+
+    /// Whether the limit is reached.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.0.get() > LIMIT
+    }
+}
 
 /// What the solver found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,15 +83,15 @@ const LIMIT: u64 = 2_000_000;
 const ROUND: usize = 200;
 
 /// Looks for packages that hold all of `required`, and as many of `wanted` as go with them.
-pub(super) fn solve(world: &World<'_>, required: &[Id], wanted: &[Id]) -> Answer {
+pub(super) fn solve(world: &dyn Universe, required: &[Id], wanted: &[Id]) -> Answer {
     let problem = Problem::new()
         .requirements(required.iter().map(|id| Requirement::Single(it(*id)).into()).collect())
         .soft_requirements(wanted.iter().map(|id| SolvableId::from_raw(id.0)));
-    let provider = Provider { world, unions: RefCell::new(Vec::new()), work: Cell::new(0) };
+    let provider = Provider { world, unions: RefCell::new(Vec::new()), meter: Meter::default() };
     let mut solver = Solver::new(provider);
     let answer = solver.solve(problem);
     match answer {
-        _ if solver.provider().is_exhausted() => Answer::TooHard,
+        _ if solver.provider().meter.is_exhausted() => Answer::TooHard,
         Ok(chosen) => Answer::Chosen(chosen.into_iter().map(|id| Id(id.into_raw())).collect()),
         Err(UnsolvableOrCancelled::Unsolvable(_)) => Answer::Impossible,
         Err(UnsolvableOrCancelled::Cancelled(_)) => Answer::TooHard,
@@ -75,27 +117,17 @@ const fn is_it(set: VersionSetId) -> bool {
     set.0 & 1 == 0
 }
 
-struct Provider<'w, 'a> {
-    world: &'w World<'a>,
+struct Provider<'w> {
+    world: &'w dyn Universe,
     unions: RefCell<Vec<Rc<[VersionSetId]>>>,
-    work: Cell<u64>,
+    meter: Meter,
 }
 
-impl Provider<'_, '_> {
-    fn count(&self, units: usize) {
-        let units = u64::try_from(units).unwrap_or(u64::MAX);
-        self.work.set(self.work.get().saturating_add(units));
-    }
-
+impl Provider<'_> {
     /// The solver asks whether to go on before each of its rounds, and also before it asks for a
     /// package: that was no round.
     fn count_package(&self) {
-        let no_round = u64::try_from(ROUND.saturating_sub(1)).unwrap_or(0);
-        self.work.set(self.work.get().saturating_sub(no_round));
-    }
-
-    fn is_exhausted(&self) -> bool {
-        self.work.get() > LIMIT
+        self.meter.take_back(u64::try_from(ROUND.saturating_sub(1)).unwrap_or(0));
     }
 
     fn union(&self, candidates: &[Id]) -> Requirement {
@@ -108,35 +140,19 @@ impl Provider<'_, '_> {
         Requirement::Union(VersionSetUnionId(u32::try_from(number).unwrap_or(u32::MAX)))
     }
 
-    /// What the choice of a candidate means for others. None: it cannot be chosen, because it
-    /// needs what nobody has, or because its relations cannot be understood.
-    fn consequences(&self, id: Id) -> Option<KnownDependencies> {
-        let mut known = KnownDependencies::default();
-        for alternatives in self.world.needs(id).ok()? {
-            let found: Vec<Id> =
-                alternatives.iter().flat_map(|r| self.world.satisfying(r)).collect();
-            self.count(found.len().saturating_mul(found.len()));
-            if found.is_empty() {
-                return None;
-            }
-            // A package that satisfies its own dependency needs nobody for it.
-            if !found.contains(&id) {
-                known.requirements.push(self.union(&found).into());
-            }
-            if self.is_exhausted() {
-                return None;
-            }
-        }
-        for relation in self.world.refuses(id).ok()? {
-            let ruled_out = self.world.ruled_out(id, &relation);
-            self.count(ruled_out.len());
-            known.constrains.extend(ruled_out.into_iter().map(not_it));
-        }
-        Some(known)
+    /// A candidate's consequences as the solver wants them.
+    fn known(&self, id: Id) -> Option<KnownDependencies> {
+        let Consequences { needs, refuses } = self.world.consequences(id, &self.meter)?;
+        // A package that satisfies its own dependency needs nobody for it.
+        let needs = needs.iter().filter(|group| !group.contains(&id));
+        Some(KnownDependencies {
+            requirements: needs.map(|group| self.union(group).into()).collect(),
+            constrains: refuses.into_iter().map(not_it).collect(),
+        })
     }
 }
 
-impl DependencyProvider for Provider<'_, '_> {
+impl DependencyProvider for Provider<'_> {
     async fn filter_candidates(
         &self,
         candidates: &[SolvableId],
@@ -156,26 +172,26 @@ impl DependencyProvider for Provider<'_, '_> {
 
     async fn get_dependencies(&self, solvable: SolvableId) -> Dependencies {
         self.count_package();
-        self.consequences(Id(solvable.into_raw()))
+        self.known(Id(solvable.into_raw()))
             .map_or(Dependencies::Unknown(StringId(0)), Dependencies::Known)
     }
 
     fn should_cancel_with_value(&self) -> Option<Box<dyn Any>> {
-        self.count(ROUND);
-        self.is_exhausted().then(|| Box::new(()) as Box<dyn Any>)
+        self.meter.count(ROUND);
+        self.meter.is_exhausted().then(|| Box::new(()) as Box<dyn Any>)
     }
 }
 
-impl Interner for Provider<'_, '_> {
+impl Interner for Provider<'_> {
     type NameId = NameId;
     type SolvableId = SolvableId;
 
     fn display_solvable(&self, solvable: SolvableId) -> impl Display + '_ {
-        self.world.package(Id(solvable.into_raw())).name
+        self.world.name(Id(solvable.into_raw()))
     }
 
     fn display_name(&self, name: NameId) -> impl Display + '_ {
-        self.world.package(Id(name.into_raw())).name
+        self.world.name(Id(name.into_raw()))
     }
 
     fn display_version_set(&self, version_set: VersionSetId) -> impl Display + '_ {
