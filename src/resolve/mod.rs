@@ -5,6 +5,7 @@
 //! in the same repositories give the same choice, in whatever order the indexes list them. Nothing is
 //! fetched here, and no clock limits the search.
 
+pub mod apk;
 mod conflict;
 pub mod deb;
 mod solver;
