@@ -12,6 +12,9 @@
 DISTRO ?= debian
 BUILD_METHOD ?= distro
 AGENT_INIT ?= no
+# What reaches the scripts for the distribution $(1): what is given, or what starts it usually.
+usual-init = $(if $(filter alpine,$(1)),yes,$(AGENT_INIT))
+agent-init = $(if $(filter file,$(origin AGENT_INIT)),$(usual-init),$(AGENT_INIT))
 # Whether units that a guest does not need are removed: yes or no. Kata's own images keep them.
 PRUNE ?= no
 OSBUILDER_USE_CHRONIC ?=
@@ -99,25 +102,29 @@ initrd-%: $(IMAGES_BUILD_DEST)/kata-containers-initrd-%.img
 
 .PRECIOUS: $(ROOTFS_BUILD_DEST)/.%$(ROOTFS_MARKER_SUFFIX)
 $(ROOTFS_BUILD_DEST)/.%$(ROOTFS_MARKER_SUFFIX): $(ROOTFS_STAMP) $(AGENT_FILES) | $(BUILD_PROGRAM)
-	$(CHRONIC) rootfs-builder/rootfs.sh -o $(VERSION_COMMIT) $(if $(filter yes,$(PRUNE)),-d) \
-		-r $(ROOTFS_BUILD_DEST)/$*_rootfs $*
+	AGENT_INIT=$(call agent-init,$*) $(CHRONIC) rootfs-builder/rootfs.sh -o $(VERSION_COMMIT) \
+		$(if $(filter yes,$(PRUNE)),-d) -r $(ROOTFS_BUILD_DEST)/$*_rootfs $*
 	@touch $@ && $(GIVE_TO_CALLER) $@
 
 $(TARGET_IMAGE): $(TARGET_ROOTFS_MARKER) $(IMAGE_STAMP) | $(BUILD_PROGRAM)
-	$(CHRONIC) image-builder/image_builder.sh -o $@ $(TARGET_ROOTFS)
+	AGENT_INIT=$(call agent-init,$(DISTRO)) $(CHRONIC) image-builder/image_builder.sh -o $@ \
+		$(TARGET_ROOTFS)
 
 $(TARGET_INITRD): $(TARGET_ROOTFS_MARKER) $(IMAGE_STAMP) | $(BUILD_PROGRAM)
-	$(CHRONIC) initrd-builder/initrd_builder.sh -o $@ $(TARGET_ROOTFS)
+	AGENT_INIT=$(call agent-init,$(DISTRO)) $(CHRONIC) initrd-builder/initrd_builder.sh -o $@ \
+		$(TARGET_ROOTFS)
 
 .PRECIOUS: $(IMAGES_BUILD_DEST)/kata-containers-image-%.img
 $(IMAGES_BUILD_DEST)/kata-containers-image-%.img: $(ROOTFS_BUILD_DEST)/.%$(ROOTFS_MARKER_SUFFIX) \
 		$(IMAGE_STAMP) | $(BUILD_PROGRAM)
-	$(CHRONIC) image-builder/image_builder.sh -o $@ $(ROOTFS_BUILD_DEST)/$*_rootfs
+	AGENT_INIT=$(call agent-init,$*) $(CHRONIC) image-builder/image_builder.sh -o $@ \
+		$(ROOTFS_BUILD_DEST)/$*_rootfs
 
 .PRECIOUS: $(IMAGES_BUILD_DEST)/kata-containers-initrd-%.img
 $(IMAGES_BUILD_DEST)/kata-containers-initrd-%.img: $(ROOTFS_BUILD_DEST)/.%$(ROOTFS_MARKER_SUFFIX) \
 		$(IMAGE_STAMP) | $(BUILD_PROGRAM)
-	$(CHRONIC) initrd-builder/initrd_builder.sh -o $@ $(ROOTFS_BUILD_DEST)/$*_rootfs
+	AGENT_INIT=$(call agent-init,$*) $(CHRONIC) initrd-builder/initrd_builder.sh -o $@ \
+		$(ROOTFS_BUILD_DEST)/$*_rootfs
 
 # Rewrites a list of settings only when one of them has changed.
 define note-settings
@@ -127,7 +134,7 @@ endef
 
 # What the environment or the command line gives is exported without a word; only the defaults need
 # one. A variable that nobody set stays unset: dpkg refuses an empty SOURCE_DATE_EPOCH, for one.
-export AGENT_INIT PRUNE
+export PRUNE
 
 $(ROOTFS_STAMP): always
 	$(call note-settings,$(ROOTFS_SETTINGS))

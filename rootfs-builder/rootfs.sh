@@ -29,10 +29,12 @@ bundled stand-in for the agent. No container and no root is needed. More: osbuil
 EOT
 }
 
-# The agent of each distribution that osbuilder knows is a service of systemd by default.
+# The agent is a service of systemd by default, but in Alpine, where it is the first process.
 show_distro() {
+    local init=systemd
     "${osbuilder}" distros --names | grep -qxF -- "$1" || die "unknown distribution: $1"
-    printf 'INIT_PROCESS:\t\tsystemd\nARCH_EXCLUDE_LIST:\t\t\n'
+    [[ "$1" != alpine ]] || init=kata-agent
+    printf 'INIT_PROCESS:\t\t%s\nARCH_EXCLUDE_LIST:\t\t\n' "${init}"
 }
 
 [[ $# -gt 0 || -n "${ROOTFS_DIR:-}" ]] || {

@@ -7,6 +7,7 @@
 //!
 //! Deliberately not done: starting services, keeping logs, anything that depends on this host.
 
+mod apk;
 mod deb;
 mod disk;
 mod foreign;
@@ -24,7 +25,7 @@ use crate::recipe::Recipe;
 use crate::sandbox::{self, Emulator};
 use crate::store::{self, PackWriter, Store};
 use crate::tree::{self, BadPath, Content, Kind, ListingError, Tree, TreePath};
-use crate::unpack::{Installed, Unpacked};
+use crate::unpack::{self, Installed, Unpacked};
 use foreign::Runner;
 
 /// Changes whenever the same input would be configured differently: then old results do not count.
@@ -106,6 +107,9 @@ pub enum Error {
     /// The tree's own rules were broken.
     #[error("the tree cannot be put together")]
     Tree(#[from] tree::Error),
+    /// The package manager's database cannot be written.
+    #[error("cannot write the database of the packages")]
+    Database(#[source] Box<unpack::Error>),
     /// The cache failed.
     #[error("cannot keep the configured tree in the cache")]
     Store(#[from] store::Error),
@@ -171,6 +175,7 @@ fn configure_for(
     let Unpacked { tree, packages } = unpacked;
     let configuration: Box<dyn Configuration> = match packages {
         Installed::Deb(packages) => Box::new(deb::Debs::new(packages)?),
+        Installed::Apk(packages) => Box::new(apk::Apks(packages)),
     };
     let key = key(&tree, configuration.as_ref(), epoch);
     if let Some(found) = find(store, &key, listener)? {

@@ -51,6 +51,13 @@ impl Architecture {
     }
 }
 
+impl Architecture {
+    /// Alpine's name, which is the kernel's.
+    pub const fn alpine_name(self) -> &'static str {
+        self.kernel_name()
+    }
+}
+
 impl fmt::Display for Architecture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kernel_name())

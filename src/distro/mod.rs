@@ -35,6 +35,12 @@ pub struct Distro {
     /// fingerprint is among [`Release::keys`].
     #[serde(default)]
     pub key_addresses: Vec<String>,
+    /// Whether signatures over SHA-1 are enough, because there are no others.
+    #[serde(default)]
+    pub sha1_signatures: bool,
+    /// The guest's first process when the recipe names none.
+    #[serde(default)]
+    pub init: FirstProcess,
     /// The releases, the newest stable one first.
     pub releases: Vec<Release>,
     /// What a guest is made of when the recipe names no packages.
@@ -47,6 +53,19 @@ pub struct Distro {
 pub enum Family {
     /// dpkg and apt.
     Deb,
+    /// apk.
+    Apk,
+}
+
+/// Which program starts a guest of a distribution when nobody says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FirstProcess {
+    /// systemd.
+    #[default]
+    Systemd,
+    /// The agent itself.
+    Agent,
 }
 
 /// One place of a distribution's archive.
@@ -77,7 +96,9 @@ pub struct Release {
     pub suites: Vec<Suite>,
     /// The architectures that its mirrors hold today.
     pub architectures: Vec<Architecture>,
-    /// Full fingerprints (hexadecimal, upper case) of the primary keys that may sign its suites.
+    /// The keys that may sign its suites: full fingerprints (hexadecimal, upper case) of primary
+    /// OpenPGP keys; or, in Alpine's family, an architecture, the name of a key's file and the SHA-256
+    /// of the file.
     pub keys: Vec<String>,
     /// Whether `/bin`, `/sbin` and `/lib` are links into `/usr`.
     pub merged_usr: bool,
@@ -87,7 +108,7 @@ pub struct Release {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Suite {
-    /// Its path below `dists/`: `trixie-updates`.
+    /// Its path below `dists/`: `trixie-updates`; in Alpine's family below the root: `v3.24`.
     pub name: String,
     /// Whether it lives in the security archive.
     #[serde(default)]
@@ -113,7 +134,8 @@ pub struct GuestPackages {
 }
 
 /// The data files. Adding a distribution is adding a file and its name here.
-const FILES: [&str; 2] = [include_str!("debian.toml"), include_str!("ubuntu.toml")];
+const FILES: [&str; 3] =
+    [include_str!("alpine.toml"), include_str!("debian.toml"), include_str!("ubuntu.toml")];
 
 /// Why there is no such distribution or release.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -255,12 +277,12 @@ mod tests {
 
     #[test]
     fn a_distribution_is_found_by_its_name_and_a_slip_is_answered_with_the_right_one() {
-        for name in ["debian", "ubuntu"] {
+        for name in ["alpine", "debian", "ubuntu"] {
             assert_eq!(Distro::find(name).unwrap().name, name);
         }
         let message = Distro::find("debain").unwrap_err().to_string();
         let expected = "the distribution \"debain\" is unknown (did you mean \"debian\"?); \
-                        known are debian, ubuntu";
+                        known are alpine, debian, ubuntu";
         assert_eq!(message, expected);
         assert!(!Distro::find("x").unwrap_err().to_string().contains("did you mean"));
     }
@@ -276,6 +298,9 @@ mod tests {
             ("debian", "11", "bullseye"),
             ("debian", "testing", "forky"),
             ("debian", "unstable", "sid"),
+            ("alpine", "latest-stable", "v3.24"),
+            ("alpine", "3.18", "v3.18"),
+            ("alpine", "edge", "edge"),
             ("ubuntu", "24.04", "noble"),
             ("ubuntu", "resolute", "resolute"),
         ];
@@ -309,7 +334,8 @@ mod tests {
 
     #[test]
     fn keys_are_pinned_by_the_whole_fingerprint_of_a_version_4_key() {
-        for release in Distro::all().iter().flat_map(|distro| &distro.releases) {
+        let debs = Distro::all().iter().filter(|distro| distro.family == Family::Deb);
+        for release in debs.flat_map(|distro| &distro.releases) {
             for key in &release.keys {
                 let digits = |b: u8| b.is_ascii_digit() || (b'A'..=b'F').contains(&b);
                 assert!(key.len() == 40 && key.bytes().all(digits), "{key}");

@@ -143,14 +143,15 @@ fn host_files(root: Option<&Path>) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::distro::Distro;
+    use crate::distro::{Distro, Family};
 
     #[test]
     fn every_pinned_key_comes_with_the_program_and_nothing_else_does() {
         let mut all = Keyring::default();
         let brought: BTreeSet<Fingerprint> =
             COMPILED_IN.into_iter().flat_map(|bytes| all.add(bytes).unwrap()).collect();
-        let releases = Distro::all().iter().flat_map(|distro| &distro.releases);
+        let debs = Distro::all().iter().filter(|distro| distro.family == Family::Deb);
+        let releases = debs.flat_map(|distro| &distro.releases);
         let pinned: BTreeSet<Fingerprint> =
             releases.flat_map(|release| &release.keys).map(|key| key.parse().unwrap()).collect();
         assert_eq!(brought, pinned);

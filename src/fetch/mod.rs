@@ -7,6 +7,7 @@
 //! a repository may be and what is kept is the same for all.
 
 mod addresses;
+mod apk;
 #[cfg(test)]
 mod attacks;
 mod deb;
@@ -39,6 +40,7 @@ use crate::package::PackageName;
 use crate::recipe::Recipe;
 use crate::store::{self, Store};
 
+pub use apk::Refusal as ApkRefusal;
 pub use deb::{FrameError, Refusal as DebRefusal, ReleaseError};
 pub use freshness::Stale;
 pub use object::Failure;
@@ -130,6 +132,7 @@ impl Repository {
 pub fn indexes(recipe: &Recipe, context: &Context<'_>) -> Result<Indexes, Error> {
     let repositories = match recipe.distro.family {
         Family::Deb => deb::repositories(recipe, context)?,
+        Family::Apk => apk::repositories(recipe, context)?,
     };
     Ok(Indexes { repositories })
 }
@@ -158,12 +161,13 @@ fn side_by_side<S: Sync>(
 ///
 /// # Errors
 /// See [`Error`]. What arrived before the failure stays in the store, verified.
-pub fn pin(choice: Choice, recipe: &Recipe, _context: &Context<'_>) -> Result<Lock, Error> {
+pub fn pin(choice: Choice, recipe: &Recipe, context: &Context<'_>) -> Result<Lock, Error> {
     match recipe.distro.family {
         Family::Deb => choice.complete(|package| match package.identity {
             Identity::File(digest) => Ok(digest),
             Identity::Part(_) => Err(Error::BadLock { package: package.name.clone() }),
         }),
+        Family::Apk => apk::pin(choice, recipe, context),
     }
 }
 
@@ -181,7 +185,7 @@ pub fn packages(
     packages::packages(lock, recipe, context, arrived)
 }
 
-/// Why a family's index is not believed: [`DebRefusal`].
+/// Why a family's index is not believed: [`DebRefusal`], [`ApkRefusal`].
 pub type Refusal = Box<dyn std::error::Error + Send + Sync>;
 
 /// What each mirror said about an index.
@@ -311,6 +315,18 @@ pub enum Error {
     /// A pinned fingerprint is malformed.
     #[error("a pinned key of the distribution is malformed")]
     Pin(#[source] SignatureError),
+    /// A pinned key of Alpine's kind is malformed.
+    #[error("the pinned key {text:?} is not an architecture, the name of a file and its SHA-256")]
+    KeyPin {
+        /// What stands there.
+        text: String,
+    },
+    /// A key file holds no RSA key that could be used.
+    #[error("{} is not a public RSA key of at least 2048 bits in PEM", path.display())]
+    RsaKeyFile {
+        /// Which.
+        path: PathBuf,
+    },
     /// A key file cannot be read.
     #[error("cannot read a key file")]
     KeyFile(#[source] std::io::Error),

@@ -83,6 +83,29 @@ pub(super) fn bring(
     persist(transport, |fresh| once(transport, store, (url, fresh), wanted))
 }
 
+/// What a file of unknown digest must be.
+pub(super) trait Check {
+    /// A reader of the same bytes that fails, at the beginning or at the end, if they are not what is
+    /// wanted.
+    fn check<'r>(&self, reader: Box<dyn Read + 'r>) -> io::Result<Box<dyn Read + 'r>>;
+}
+
+/// Brings a file of `size` bytes and unknown digest into the store, if `check` finds nothing wrong.
+pub(super) fn bring_checked(
+    (transport, store): (&Transport, &Store),
+    url: &Url,
+    size: u64,
+    check: &dyn Check,
+) -> Result<Digest, Failure> {
+    persist(transport, |fresh| {
+        let request = Request { url: url.clone(), size: Some(size), cap: size, fresh };
+        let download = transport.open(request)?;
+        let kept = check.check(Box::new(download)).map_err(store::Error::Source);
+        let kept = kept.and_then(|reader| store.insert(reader, None));
+        kept.map(|(digest, _)| digest).map_err(|error| translate(url, error))
+    })
+}
+
 /// Reads a text of at most `cap` bytes.
 pub(super) fn text(
     transport: &Transport,

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::object::{self, Failure, Wanted};
 use super::transport::Transport;
 use super::url::{Url, stays_below};
-use super::{Context, Error, Today, deb};
+use super::{Context, Error, Today, apk, deb};
 use crate::crew;
 use crate::distro::Family;
 use crate::event::{Event, Stage, Unit};
@@ -97,6 +97,7 @@ fn download(
     let transport = Transport::new(context.network);
     let places = match recipe.distro.family {
         Family::Deb => deb::places(&lock.repositories, recipe, context)?,
+        Family::Apk => apk::places(&lock.repositories, recipe, context)?,
     };
     let work = Work { transport: &transport, context, lock, places: &places, recipe, arrived };
     let progress = Progress::new(wanted.iter().map(|package| package.size));
@@ -141,6 +142,7 @@ impl Work<'_> {
         let locked = &self.lock.repositories[package.repository];
         let today = match self.recipe.distro.family {
             Family::Deb => deb::date_today(self.transport, &locked.suite, mirrors),
+            Family::Apk => apk::date_today(self.transport, self.recipe, mirrors),
         };
         Err(Error::Package {
             name: package.name.clone(),

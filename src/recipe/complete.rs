@@ -14,7 +14,7 @@ use super::{
     Recipe, Sources, Surroundings, Variant, Verity,
 };
 use crate::digest::parse_hex;
-use crate::distro::{self, Architecture, Distro, Release};
+use crate::distro::{self, Architecture, Distro, FirstProcess, Release};
 use crate::epoch::Epoch;
 use crate::event::Event;
 use crate::package::PackageName;
@@ -46,7 +46,7 @@ pub(super) fn complete(
 ) -> Option<Recipe> {
     let mut completer = Completer { mistakes, remarks };
     let place = completer.place(&layer, surroundings);
-    let init = completer.init(layer.init);
+    let init = completer.init(layer.init, place.as_ref().map(|(distro, ..)| *distro));
     let epoch = layer.epoch.and_then(|given| completer.parsed::<Epoch>(&given));
     let agent = completer.agent(layer.agent.from.as_ref(), surroundings);
     let guest = completer.guest(layer.guest, layer.agent);
@@ -108,9 +108,21 @@ impl Completer<'_> {
         Some((distro, release, architecture))
     }
 
-    fn init(&mut self, given: Maybe<String>) -> Init {
+    /// What the recipe says, else what the distribution's guests usually start with.
+    fn init(&mut self, given: Maybe<String>, distro: Option<&Distro>) -> Init {
         let choices = [("systemd", Init::Systemd), ("agent", Init::Agent)];
-        given.and_then(|given| self.one_of(&given, &choices)).unwrap_or(Init::Systemd)
+        let usual = match distro.map(|distro| distro.init) {
+            Some(FirstProcess::Agent) => Init::Agent,
+            Some(FirstProcess::Systemd) | None => Init::Systemd,
+        };
+        let Some(given) = given else { return usual };
+        let init = self.one_of(&given, &choices).unwrap_or(usual);
+        if let Some(distro) = distro.filter(|_| init == Init::Systemd && usual == Init::Agent) {
+            let message =
+                format!("{} has no systemd; its first process is the agent", distro.title);
+            self.mistakes.add(&given.origin, message);
+        }
+        init
     }
 
     fn packages(&mut self, layer: PackageLayer) -> Option<PackageSet> {
@@ -428,7 +440,13 @@ fn check_url(text: &str) -> Result<(), String> {
 
 /// A flat repository is an address; any other one an address, a suite and components.
 fn check_repository(text: &str) -> Result<(), String> {
-    let mut words = text.split(' ');
+    let mut words = text.split(' ').peekable();
+    // The tag of a repository of Alpine's kind.
+    if let Some(tag) = words.next_if(|word| word.starts_with('@')) {
+        check_archive_path(tag.trim_start_matches('@'))?;
+    }
+    // Whose signature counts, as in the lists of apt.
+    words.next_if(|word| word.starts_with("[signed-by=/") && word.ends_with(']'));
     check_url(words.next().unwrap_or_default())?;
     words.try_for_each(check_archive_path)
 }

@@ -53,6 +53,7 @@ pub fn resolve(recipe: &Recipe, indexes: &Indexes) -> Result<Choice, Error> {
 pub fn resolve_from(recipe: &Recipe, repositories: &[Repository<'_>]) -> Result<Choice, Error> {
     let packages = match recipe.distro.family {
         Family::Deb => deb::question::ask(recipe, repositories)?,
+        Family::Apk => apk::question::ask(recipe, repositories)?,
     };
     let head = Lock {
         format: FORMAT,
@@ -148,6 +149,7 @@ pub fn check_complete(lock: &Lock, recipe: &Recipe, controls: &[&[u8]]) -> Resul
     }
     match recipe.distro.family {
         Family::Deb => deb::question::check(lock, recipe, controls),
+        Family::Apk => apk::question::check(lock, recipe, controls),
     }
 }
 

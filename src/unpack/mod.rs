@@ -6,6 +6,7 @@
 //! parallel and only once for each cache; the rest is arithmetic on values.
 
 mod ahead;
+pub mod apk;
 pub mod deb;
 mod file;
 mod tarball;
@@ -44,6 +45,8 @@ pub struct Unpacked {
 pub enum Installed {
     /// Debian packages, each in the state `install ok unpacked`.
     Deb(Vec<deb::Package>),
+    /// Alpine packages, in the order of installing them.
+    Apk(apk::Packages),
 }
 
 /// Why packages cannot be laid out.
@@ -116,6 +119,14 @@ pub enum Error {
         /// Whose the file is.
         owner: String,
     },
+    /// A digest that a package names for a file is not that of the file.
+    #[error("{path} in {package} is not the file whose digest the package names")]
+    FileDigest {
+        /// The package.
+        package: PackageName,
+        /// The file.
+        path: TreePath,
+    },
     /// A tarball cannot be read.
     #[error("cannot unpack the tarball")]
     Tarball(#[source] tar::Error),
@@ -147,13 +158,17 @@ impl From<BadPath> for Error {
 pub enum Opened {
     /// Debian packages.
     Deb(deb::Opened),
+    /// Alpine packages.
+    Apk(apk::Opened),
 }
 
 impl Opened {
-    /// What each package says of itself, in the order of the lock: its `control` file.
+    /// What each package says of itself, in the order of the lock: its `control` file,
+    /// or its stanza.
     pub fn controls(&self) -> Vec<&[u8]> {
         match self {
             Self::Deb(opened) => opened.controls(),
+            Self::Apk(opened) => opened.stanzas(),
         }
     }
 }
@@ -176,6 +191,7 @@ pub fn open(
         packages.iter().map(|(locked, archive)| (locked, move || archive.open())).collect();
     match recipe.distro.family {
         Family::Deb => deb::Opened::open(&archives, store, listener).map(Opened::Deb),
+        Family::Apk => apk::Opened::open(&archives, store, listener).map(Opened::Apk),
     }
 }
 
@@ -186,6 +202,7 @@ pub fn open(
 pub fn unpack(opened: Opened, recipe: &Recipe, epoch: Epoch) -> Result<Unpacked, Error> {
     match opened {
         Opened::Deb(opened) => deb::unpack(opened, recipe, epoch),
+        Opened::Apk(opened) => apk::unpack(opened, recipe, epoch),
     }
 }
 

@@ -9,6 +9,7 @@
 //! does not do is to change a system that is there: a guest is made from nothing.
 
 mod explain;
+pub(super) mod question;
 pub mod validate;
 pub mod world;
 

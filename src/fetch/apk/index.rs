@@ -1,0 +1,306 @@
+//! The index of one repository: brought, verified, fresh, unpacked under a cap.
+//!
+//! In: a source, and the keys that may vouch for it. Out: a [`Repository`] with the text of its index.
+//! Places are asked in turn, each judged anew; what was believed is remembered, as the bytes that came,
+//! so that the cache can be verified again. The signature covers every byte behind it, and is checked
+//! before any of them is looked at. An index bears no date: its newest package counts.
+
+use std::io::{self, Read};
+
+use super::keys::Keyring;
+use super::source::Source;
+use crate::digest::Digest;
+use crate::epoch::Epoch;
+use crate::event::Event;
+use crate::fetch::freshness::{self, Stale, State};
+use crate::fetch::object;
+use crate::fetch::transport::{self, Transport};
+use crate::fetch::url::Url;
+use crate::fetch::{Attempts, Context, Error, Repository};
+use crate::lock::LockedRepository;
+use crate::package::apk::index::newest_build;
+use crate::package::apk::segment::{self, Signature};
+use crate::package::compression::{Compression, Decompressor, Limits};
+use crate::package::tar;
+use crate::recipe::Recipe;
+
+/// Packed bytes of an index. The largest of Alpine's have three million.
+pub(super) const MAX_PACKED: u64 = 32 << 20;
+/// Plain bytes of an index.
+const MAX_INDEX: u64 = 256 << 20;
+/// Plain bytes of the signatures.
+const MAX_SIGNATURES: u64 = 1 << 16;
+
+/// Where the index lies in a repository.
+pub(super) fn path(recipe: &Recipe) -> String {
+    format!("{}/APKINDEX.tar.gz", recipe.architecture.alpine_name())
+}
+
+/// The rules under which an index is believed.
+pub(super) struct Judge<'a> {
+    context: &'a Context<'a>,
+    keyring: &'a Keyring,
+    path: String,
+    insecure: bool,
+    /// Whether signatures over SHA-1 are enough.
+    weak: bool,
+}
+
+impl<'a> Judge<'a> {
+    pub(super) fn new(recipe: &Recipe, context: &'a Context<'a>, keyring: &'a Keyring) -> Self {
+        let (insecure, weak) = (recipe.sources.insecure, recipe.distro.sha1_signatures);
+        Self { context, keyring, path: path(recipe), insecure, weak }
+    }
+}
+
+/// Reads one repository.
+pub(super) fn repository(
+    transport: &Transport,
+    source: &Source,
+    judge: &Judge<'_>,
+) -> Result<Repository, Error> {
+    let reader = Reader { source, judge };
+    if judge.context.offline { reader.offline() } else { reader.online(transport) }
+}
+
+struct Reader<'a> {
+    source: &'a Source,
+    judge: &'a Judge<'a>,
+}
+
+impl Reader<'_> {
+    fn online(&self, transport: &Transport) -> Result<Repository, Error> {
+        let mut attempts = Vec::new();
+        let mut rolled_back = false;
+        for place in &self.source.places {
+            match self.at_place(transport, place) {
+                Ok(snapshot) => {
+                    self.remember(&snapshot)?;
+                    return Ok(self.finished(snapshot));
+                }
+                Err(refusal) => {
+                    rolled_back |= matches!(refusal, Refusal::Stale(Stale::Rollback { .. }));
+                    attempts.push((place.clone(), refusal.into()));
+                }
+            }
+        }
+        if rolled_back
+            && self.judge.context.lock.is_none()
+            && let Some(Ok(kept)) = self.cached()?
+        {
+            let text = format!(
+                "{}: the mirrors serve an older state than the cache has; the cache is used",
+                self.source.name()
+            );
+            (self.judge.context.listener)(Event::warning(text));
+            return Ok(self.finished(kept));
+        }
+        Err(Error::Unavailable { source_name: self.source.name(), attempts: Attempts(attempts) })
+    }
+
+    fn offline(&self) -> Result<Repository, Error> {
+        let name = || self.source.name();
+        match self.cached()? {
+            None => Err(Error::NotCached { what: format!("the index of {}", name()) }),
+            Some(Err(refusal)) => {
+                Err(Error::CachedIndex { source_name: name(), source: refusal.into() })
+            }
+            Some(Ok(snapshot)) => Ok(self.finished(snapshot)),
+        }
+    }
+
+    fn at_place(&self, transport: &Transport, place: &Url) -> Result<Snapshot, Refusal> {
+        let url = place.join(&self.judge.path);
+        let bytes = object::text(transport, (&url, false), MAX_PACKED)?;
+        match self.believe(bytes) {
+            // A cache on the way may be to blame, once.
+            Err(refusal) if !matches!(refusal, Refusal::NoKey { .. } | Refusal::NoKeys) => {
+                self.believe(object::text(transport, (&url, true), MAX_PACKED)?)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// What the cache kept, judged anew; `None` if nothing is kept.
+    fn cached(&self) -> Result<Option<Result<Snapshot, Refusal>>, Error> {
+        let record = self.judge.context.store.record(RECORD, &self.key()).map_err(Error::Store)?;
+        Ok(record.map(|bytes| self.believe(bytes)))
+    }
+
+    fn believe(&self, bytes: Vec<u8>) -> Result<Snapshot, Refusal> {
+        let signed_by = match self.signers(&bytes) {
+            Ok(signers) => signers,
+            Err(refusal) if self.judge.insecure => {
+                let warning = format!("{}: {refusal}; checks are switched off", self.source.name());
+                (self.judge.context.listener)(Event::warning(warning));
+                Vec::new()
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        let Opened { signed, text, .. } = Opened::read(&bytes)?;
+        let digest = Digest::of(signed);
+        let date = Epoch::new(newest_build(&text)).ok_or(Refusal::Date)?;
+        let snapshot = Snapshot { bytes: Vec::new(), text, digest, date, signed_by };
+        freshness::check(&self.state(&snapshot), self.judge.context)?;
+        Ok(Snapshot { bytes, ..snapshot })
+    }
+
+    /// Who signed, before anything that was signed is looked at.
+    fn signers(&self, bytes: &[u8]) -> Result<Vec<String>, Refusal> {
+        if self.judge.keyring.is_empty() {
+            return Err(Refusal::NoKeys);
+        }
+        let (signatures, signed) = split(bytes)?;
+        self.judge.keyring.verify(&signatures, signed, self.judge.weak)
+    }
+
+    fn state(&self, snapshot: &Snapshot) -> State {
+        State {
+            root: self.source.root.to_string(),
+            suite: self.source.suite(),
+            digest: snapshot.digest,
+            date: snapshot.date,
+            valid_until: None,
+            signed_by: snapshot.signed_by.clone(),
+        }
+    }
+
+    fn key(&self) -> Digest {
+        let suite = format!("{} {}", self.source.suite(), self.judge.path);
+        freshness::key(&self.source.root.to_string(), &suite, "")
+    }
+
+    fn remember(&self, snapshot: &Snapshot) -> Result<(), Error> {
+        let context = self.judge.context;
+        context.store.put_record(RECORD, &self.key(), &snapshot.bytes).map_err(Error::Store)?;
+        freshness::remember(&self.state(snapshot), context)
+    }
+
+    fn finished(&self, snapshot: Snapshot) -> Repository {
+        let locked = LockedRepository {
+            url: self.source.root.to_string(),
+            suite: self.source.suite(),
+            components: Vec::new(),
+            digest: snapshot.digest,
+            date: snapshot.date,
+            signed_by: snapshot.signed_by,
+        };
+        let tag = self.source.tag.clone();
+        Repository { locked, texts: vec![snapshot.text], pin: 500, tag }
+    }
+}
+
+/// The kind of the store's records of indexes.
+const RECORD: &str = "apkindex";
+
+/// An index that may be believed.
+struct Snapshot {
+    /// As it came.
+    bytes: Vec<u8>,
+    text: Vec<u8>,
+    digest: Digest,
+    date: Epoch,
+    signed_by: Vec<String>,
+}
+
+/// The signatures before an index, and every byte behind them.
+fn split(bytes: &[u8]) -> Result<(Vec<Signature>, &[u8]), Refusal> {
+    let mut rest = bytes;
+    let first = segment::read(&mut rest, MAX_INDEX).map_err(Refusal::Segment)?;
+    let too_long = u64::try_from(first.plain.len()).is_ok_and(|length| length > MAX_SIGNATURES);
+    let signatures = if too_long { None } else { first.signatures().map_err(Refusal::Segment)? };
+    match signatures {
+        Some(signatures) => Ok((signatures, rest)),
+        None => Ok((Vec::new(), bytes)),
+    }
+}
+
+/// An index that was read, believed or not.
+pub(super) struct Opened<'b> {
+    /// The bytes that signatures cover.
+    pub signed: &'b [u8],
+    /// The list of packages.
+    pub text: Vec<u8>,
+}
+
+impl<'b> Opened<'b> {
+    /// Reads an index without asking who signed it.
+    pub(super) fn read(bytes: &'b [u8]) -> Result<Self, Refusal> {
+        let (_, signed) = split(bytes)?;
+        let limits = Limits::up_to(MAX_INDEX);
+        let plain = Decompressor::chained(signed, Compression::Gzip, limits);
+        let mut archive = tar::Reader::new(plain.map_err(Refusal::Read)?);
+        let mut text = None;
+        while let Some(entry) = archive.next_entry().map_err(Refusal::Archive)? {
+            if segment::is_signature(&entry) {
+                return Err(Refusal::Misplaced);
+            }
+            if &*entry.words.path != b"APKINDEX" {
+                continue;
+            }
+            let mut bytes = Vec::new();
+            archive.content().read_to_end(&mut bytes).map_err(Refusal::Read)?;
+            if text.replace(bytes).is_some() {
+                return Err(Refusal::Twice);
+            }
+        }
+        archive.into_inner().finish().map_err(Refusal::Read)?;
+        Ok(Self { signed, text: text.ok_or(Refusal::NoIndex)? })
+    }
+}
+
+/// Why an index, or a package, is not believed.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// It did not come.
+    #[error(transparent)]
+    Transport(#[from] transport::Error),
+    /// Nobody signed it.
+    #[error("it is not signed")]
+    Unsigned,
+    /// No key that may vouch for it is at hand.
+    #[error("there is no key at hand that may vouch for it")]
+    NoKeys,
+    /// Only strangers signed it.
+    #[error("no key that may vouch for it has signed it, but {}", names.join(", "))]
+    NoKey {
+        /// The names of their keys.
+        names: Vec<String>,
+    },
+    /// A signature is not that of the key that it names.
+    #[error("the signature of {key} is wrong")]
+    BadSignature {
+        /// The name of the key.
+        key: String,
+    },
+    /// A good signature, but over a digest that can be forged.
+    #[error("{key} has signed nothing but a SHA-1")]
+    Weak {
+        /// The name of the key.
+        key: String,
+    },
+    /// Its parts are malformed.
+    #[error("it is broken")]
+    Segment(#[source] segment::Error),
+    /// It is no archive.
+    #[error("it is not an archive")]
+    Archive(#[source] tar::Error),
+    /// It cannot be decompressed.
+    #[error("it cannot be read")]
+    Read(#[source] io::Error),
+    /// A signature stands behind what it would cover.
+    #[error("a signature stands behind the index")]
+    Misplaced,
+    /// It holds no list of packages.
+    #[error("it holds no APKINDEX")]
+    NoIndex,
+    /// It holds two lists of packages.
+    #[error("it holds two APKINDEX")]
+    Twice,
+    /// A package was built at a moment that cannot be.
+    #[error("it names an impossible moment")]
+    Date,
+    /// Its age speaks against it.
+    #[error(transparent)]
+    Stale(#[from] Stale),
+}
