@@ -8,9 +8,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::apk::{Apk, Wanted};
 use crate::measure::{Cost, cost, median};
 use crate::peer::{self, Mirrors};
-use crate::{Outcome, forms, say, small};
+use crate::{Outcome, forms, medium, say, small};
 
 /// How often each pair is run.
 const ROUNDS: usize = 3;
@@ -65,7 +66,7 @@ impl Bench {
             forms::measured_erofs(&self.work, &self.work.join("tree"), ROUNDS)?;
         row("measured erofs of a directory", our_erofs, mkfs_erofs);
         forms::verity(&self.work)?;
-        let (our_initrd, cpio) = self.initrd()?;
+        let (our_initrd, cpio) = self.initrd("tree")?;
         row("initrd of a directory", our_initrd, cpio);
         let second = self.second_image()?;
         let whole = Cost {
@@ -74,6 +75,34 @@ impl Bench {
             memory: their_rootfs.memory,
         };
         row("second image, only the agent new", second, whole);
+        self.alpine()
+    }
+
+    /// Alpine's root file system against apk's, and the initrd of it.
+    fn alpine(&self) -> Outcome {
+        let Some(data) = medium::alpine()? else { return Ok(()) };
+        let apk = Apk::make(&data, &self.work)?;
+        let wanted = Wanted {
+            medium: &data.join("genuine-3.19.1"),
+            architecture: "x86_64",
+            key: None,
+            packages: medium::PACKAGES,
+        };
+        apk.bring(&wanted)?;
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for round in 0..ROUNDS {
+            let epoch = (1_700_000_000 + round).to_string();
+            let mut our = peer::start(peer::osbuilder());
+            our.args(["rootfs", "--rootfs-only", "--keep-database", "--offline"]);
+            our.args(["--epoch", &epoch, "--recipe"]).arg(self.work.join("apk.toml"));
+            our.arg("--lock").arg(self.work.join("apk.lock")).arg("--cache").arg(&self.cache);
+            our.arg("--output").arg(self.work.join(format!("alpine-{round}")));
+            ours.push(cost(&our)?);
+            theirs.push(cost(&apk.add(&wanted, &format!("/theirs-{round}")))?);
+        }
+        row("rootfs of Alpine, in the cache", median(ours), median(theirs));
+        let (our_initrd, cpio) = self.initrd("alpine-0")?;
+        row("initrd of Alpine's directory", our_initrd, cpio);
         Ok(())
     }
 
@@ -173,8 +202,8 @@ impl Bench {
         Ok((median(ours), median(theirs)))
     }
 
-    fn initrd(&self) -> Result<(Cost, Cost), Box<dyn std::error::Error>> {
-        let tree = self.work.join("tree");
+    fn initrd(&self, tree: &str) -> Result<(Cost, Cost), Box<dyn std::error::Error>> {
+        let tree = self.work.join(tree);
         let (our_file, their_file) =
             (self.work.join("ours.initrd"), self.work.join("theirs.initrd"));
         let mut our = peer::start(peer::osbuilder());

@@ -1,13 +1,14 @@
 //! Guests for both inits, as image and as initrd, made from the host's Debian mirror and started:
-//! the agent answers. For another processor too, if one is named: then packages' scripts run by an
-//! emulator, which takes minutes.
+//! the agent answers. Likewise such of Alpine, with Debian's kernel. For another processor too, if one
+//! is named: then packages' scripts run by an emulator, which takes minutes.
 
 use std::path::Path;
+use std::process::Command;
 
 use fs_err::os::unix::fs::FileExt as _;
 
-use crate::peer;
-use crate::{Outcome, say};
+use crate::peer::Mirrors;
+use crate::{Outcome, medium, peer, say};
 
 /// Form, init, further options of `osbuilder boot`. A measured image comes with the line that the
 /// kernel checks it by.
@@ -33,7 +34,7 @@ const FOREIGN_GUESTS: &[(&str, &str, &[&str])] =
 
 /// Runs the task for this machine's processor.
 pub(crate) fn run() -> Outcome {
-    in_folder(std::env::consts::ARCH, GUESTS)
+    in_folder(std::env::consts::ARCH, GUESTS, true)
 }
 
 /// Runs the task for another processor.
@@ -41,28 +42,28 @@ pub(crate) fn run_foreign(architecture: &str) -> Outcome {
     let mut program = peer::start("make");
     program.args(["program", &format!("ARCH={architecture}")]).current_dir(peer::checkout());
     peer::run(&mut program)?;
-    in_folder(architecture, FOREIGN_GUESTS)
+    in_folder(architecture, FOREIGN_GUESTS, false)
 }
 
-fn in_folder(architecture: &str, guests: &[(&str, &str, &[&str])]) -> Outcome {
+fn in_folder(architecture: &str, guests: &[(&str, &str, &[&str])], alpine: bool) -> Outcome {
     let work = std::env::temp_dir().join(format!("osbuilder-boot-{}", std::process::id()));
     fs_err::create_dir_all(&work)?;
-    let outcome = boot_all(architecture, guests, &work);
+    let mirrors = peer::host_mirrors()?;
+    let outcome = boot_all(architecture, guests, (&work, &mirrors))
+        .and_then(|()| if alpine { boot_alpine(&work, &mirrors) } else { Ok(()) });
     fs_err::remove_dir_all(&work)?;
     outcome
 }
 
-fn boot_all(architecture: &str, guests: &[(&str, &str, &[&str])], work: &Path) -> Outcome {
-    let mirrors = peer::host_mirrors()?;
+fn boot_all(
+    architecture: &str,
+    guests: &[(&str, &str, &[&str])],
+    (work, mirrors): (&Path, &Mirrors),
+) -> Outcome {
     for (form, init, options) in guests {
         let guest = work.join(format!("{form}-{init}"));
-        let start = || {
-            let mut command = peer::start(peer::osbuilder());
-            command.args(["--cache".as_ref(), work.join("cache").as_os_str()]);
-            command
-        };
         if !guest.exists() {
-            let mut command = start();
+            let mut command = osbuilder(work);
             command.args(look(form));
             if form.starts_with("measured") {
                 command.args(["--variant", &variant(form, init)]);
@@ -72,9 +73,7 @@ fn boot_all(architecture: &str, guests: &[(&str, &str, &[&str])], work: &Path) -
             command.arg("--lock").arg(work.join(format!("{init}.lock"))).arg("--output");
             peer::run(command.arg(&guest))?;
         }
-        let mut command = start();
-        command.args(["boot", "--arch", architecture, "--timeout", "600"]).arg(&guest);
-        command.args(*options).args(["--mirror", &mirrors.archive]);
+        let mut command = starter(&guest, (architecture, options), (work, mirrors));
         let line = work.join(format!("root_hash_{}.txt", variant(form, init)));
         if line.exists() {
             command.arg("--params-file").arg(&line);
@@ -86,6 +85,44 @@ fn boot_all(architecture: &str, guests: &[(&str, &str, &[&str])], work: &Path) -
         say(&format!("boot {form} {init} {options:?}: the agent answered"));
     }
     Ok(())
+}
+
+/// Alpine's guests, in which the agent is the first process.
+fn boot_alpine(work: &Path, mirrors: &Mirrors) -> Outcome {
+    let architecture = "x86_64";
+    let Some(data) = medium::alpine()?.filter(|_| std::env::consts::ARCH == architecture) else {
+        return Ok(());
+    };
+    let recipe = work.join("alpine.toml");
+    fs_err::write(&recipe, medium::recipe(&data))?;
+    for form in ["initrd", "image"] {
+        let guest = work.join(format!("{form}-alpine"));
+        let mut command = osbuilder(work);
+        command.args([form, "--agent", "probe", "--recipe"]).arg(&recipe);
+        command.arg("--lock").arg(work.join("alpine.lock")).arg("--output");
+        peer::run(command.arg(&guest))?;
+        peer::run(&mut starter(&guest, (architecture, &[]), (work, mirrors)))?;
+        say(&format!("boot {form} of Alpine: the agent answered"));
+    }
+    Ok(())
+}
+
+fn osbuilder(work: &Path) -> Command {
+    let mut command = peer::start(peer::osbuilder());
+    command.args(["--cache".as_ref(), work.join("cache").as_os_str()]);
+    command
+}
+
+/// What starts a guest, with Debian's kernel.
+fn starter(
+    guest: &Path,
+    (architecture, options): (&str, &[&str]),
+    (work, mirrors): (&Path, &Mirrors),
+) -> Command {
+    let mut command = osbuilder(work);
+    command.args(["boot", "--arch", architecture, "--timeout", "600"]).arg(guest);
+    command.args(options).args(["--mirror", &mirrors.archive]);
+    command
 }
 
 /// The verb and the options that make a form.
@@ -104,7 +141,7 @@ fn variant(form: &str, init: &str) -> String {
 
 /// With one bit of the first block flipped, the same boot must fail: the kernel does not mount what
 /// the root hash does not vouch for. The image is as before afterwards.
-fn refuse_flipped(guest: &Path, boot: &mut std::process::Command) -> Outcome {
+fn refuse_flipped(guest: &Path, boot: &mut Command) -> Outcome {
     let flip = || -> Outcome {
         let file = fs_err::OpenOptions::new().read(true).write(true).open(guest)?;
         let mut byte = [0];

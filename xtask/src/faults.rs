@@ -41,14 +41,22 @@ const FURTHEST: u32 = 400;
 /// repeat themselves.
 pub(crate) fn run(thorough: bool) -> Outcome {
     let folder = std::env::temp_dir().join(format!("osbuilder-faults-{}", std::process::id()));
-    fs_err::create_dir_all(folder.join("out"))?;
-    let outcome = inject_all(&folder, thorough);
+    let outcome = in_folder(&folder, thorough);
     fs_err::remove_dir_all(&folder)?;
     outcome
 }
 
-fn inject_all(folder: &Path, thorough: bool) -> Outcome {
-    let small = Small::make(folder)?;
+fn in_folder(folder: &Path, thorough: bool) -> Outcome {
+    let (debian, alpine) = (folder.join("debian"), folder.join("alpine"));
+    for folder in [&debian, &alpine] {
+        fs_err::create_dir_all(folder.join("out"))?;
+    }
+    inject_all(&Small::make(&debian)?, thorough)?;
+    inject_all(&Small::make_alpine(&alpine)?, thorough)
+}
+
+fn inject_all(small: &Small, thorough: bool) -> Outcome {
+    let folder = small.folder.as_path();
     require_success(&small.osbuilder("image", "cache", "out/guest.img").output()?)?;
     let expected = digest(&folder.join("out/guest.img"))?;
     let mut runs = 0;
@@ -60,7 +68,7 @@ fn inject_all(folder: &Path, thorough: bool) -> Outcome {
             let (mut before, mut nth) = (1, 1);
             while nth <= FURTHEST {
                 let fault = format!("inject={calls}:error={error}:when={nth}{when}");
-                let reached = inject(&small, &fault, expected)
+                let reached = inject(small, &fault, expected)
                     .map_err(|problem| format!("{fault}: {problem}"))?;
                 runs += 1;
                 if !reached {

@@ -1,4 +1,5 @@
-//! kill -9 at any moment: at least a hundred builds die, and each next one succeeds.
+//! kill -9 at any moment: at least a hundred builds die, half of them of a guest like Debian's and half
+//! like Alpine's, and each next one succeeds.
 //!
 //! After each kill: the output is absent or complete, nothing is left beside it, and the next
 //! build, with whatever the dead one left in the cache, gives the same bytes as an undisturbed one.
@@ -12,24 +13,32 @@ use osbuilder::digest::Digest;
 use crate::small::Small;
 use crate::{Outcome, say};
 
-/// How many builds are killed.
-const KILLS: u32 = 100;
+/// How many builds of each family are killed.
+const KILLS: u32 = 50;
 
 /// Runs the task.
 pub(crate) fn run() -> Outcome {
     let folder = std::env::temp_dir().join(format!("osbuilder-kill-{}", std::process::id()));
     fs_err::create_dir_all(&folder)?;
-    let outcome = kill_and_build(&folder);
+    let outcome = in_folder(&folder);
     fs_err::remove_dir_all(&folder)?;
     outcome
 }
 
-fn kill_and_build(folder: &Path) -> Outcome {
-    let small = Small::make(folder)?;
+fn in_folder(folder: &Path) -> Outcome {
+    let (debian, alpine) = (folder.join("debian"), folder.join("alpine"));
+    fs_err::create_dir_all(&debian)?;
+    kill_and_build(&Small::make(&debian)?)?;
+    fs_err::create_dir_all(&alpine)?;
+    kill_and_build(&Small::make_alpine(&alpine)?)
+}
+
+fn kill_and_build(small: &Small) -> Outcome {
+    let folder = small.folder.as_path();
     let output = folder.join("out/guest.img");
     fs_err::create_dir_all(folder.join("out"))?;
     let began = Instant::now();
-    build(&small)?;
+    build(small)?;
     let undisturbed = began.elapsed();
     let expected = digest(&output)?;
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
@@ -39,9 +48,9 @@ fn kill_and_build(folder: &Path) -> Outcome {
         }
         fs_err::remove_file(&output)?;
         let moment = Duration::from_secs_f64(undisturbed.as_secs_f64() * next(&mut state) * 1.1);
-        kill_after(&small, moment)?;
+        kill_after(small, moment)?;
         check_folder(folder, &output, expected)?;
-        build(&small).map_err(|e| format!("kill {round} after {moment:?}: next build: {e}"))?;
+        build(small).map_err(|e| format!("kill {round} after {moment:?}: next build: {e}"))?;
         if digest(&output)? != expected {
             return Err(format!("kill {round} after {moment:?}: other bytes").into());
         }

@@ -2,6 +2,7 @@
 //!
 //! What takes more than two lines of shell is here, in Rust, where it is checked.
 
+mod apk;
 mod bench;
 mod boot;
 mod check;
@@ -9,7 +10,9 @@ mod faults;
 mod forms;
 mod kill;
 mod measure;
+mod medium;
 mod parity;
+mod parity_alpine;
 mod peer;
 mod repro;
 mod small;
@@ -24,7 +27,7 @@ usage: cargo xtask TASK
 
   test               every check
   boot [ARCH]        build guests for both inits and start them, perhaps of another processor
-  parity [CASE …]    compare our Debian trees path by path with mmdebstrap's (needs root)
+  parity [CASE …]    compare our trees path by path with mmdebstrap's and apk's (needs root)
   repro              build twice under different conditions and compare bytes (needs root)
   kill               kill a hundred builds at any moment; each next one gives the same bytes
   faults [all]       let system calls fail; never a damaged output

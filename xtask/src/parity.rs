@@ -1,8 +1,9 @@
-//! Our Debian trees against mmdebstrap's: same mirror, suite, variant and package list.
+//! Our trees against those of the distribution's own tool: Debian's against mmdebstrap's, with the
+//! same mirror, suite, variant and package list; Alpine's see `parity_alpine.rs`.
 //!
 //! Both trees are read the same way and compared path by path: type, mode, owner, size, content,
 //! target, device, attributes; not times. `tests/parity/differences.toml` lists what may differ
-//! and why; any other difference, and any listed one that no longer occurs, fails the task.
+//! and why; any other difference fails the task.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -12,6 +13,7 @@ use osbuilder::store::directory;
 use osbuilder::tree::{Inode, Kind, Tree, escape};
 use serde::Deserialize;
 
+use crate::parity_alpine;
 use crate::peer::{self, Mirrors};
 use crate::{Outcome, say};
 
@@ -59,37 +61,36 @@ struct KnownDifferences {
 pub(crate) fn run(names: &[&str]) -> Outcome {
     let text = fs_err::read_to_string(peer::checkout().join("tests/parity/differences.toml"))?;
     let known: KnownDifferences = toml::from_str(&text)?;
-    let mirrors = peer::host_mirrors()?;
     let work = std::env::temp_dir().join(format!("osbuilder-parity-{}", std::process::id()));
     fs_err::create_dir_all(&work)?;
-    let wanted = |case: &&Case| names.is_empty() || names.contains(&case.name);
+    let wanted = |name: &str| names.is_empty() || names.contains(&name);
     let mut failed = Vec::new();
-    for case in CASES.iter().filter(wanted) {
-        let unexplained = compare(case, &mirrors, &known.difference, &work)?;
-        say(&format!("parity {}: {} unexplained differences", case.name, unexplained.len()));
+    let mut judge = |name: &'static str, ours: &Tree, theirs: &Tree| {
+        let unexplained = compare(name, (ours, theirs), &known.difference);
+        say(&format!("parity {name}: {} unexplained differences", unexplained.len()));
         unexplained.iter().for_each(|line| say(&format!("  {line}")));
         if !unexplained.is_empty() {
-            failed.push(case.name);
+            failed.push(name);
         }
+    };
+    for case in CASES.iter().filter(|case| wanted(case.name)) {
+        let mirrors = peer::host_mirrors()?;
+        let theirs = peer_tree(case, &mirrors, &work)?;
+        judge(case.name, &our_tree(case, &mirrors, &work)?, &theirs);
     }
+    parity_alpine::run(&wanted, &work, &mut judge)?;
     fs_err::remove_dir_all(&work)?;
     if failed.is_empty() { Ok(()) } else { Err(format!("no parity: {}", failed.join(", ")).into()) }
 }
 
-fn compare(
-    case: &Case,
-    mirrors: &Mirrors,
-    known: &[Known],
-    work: &Path,
-) -> Result<Vec<String>, Box<dyn std::error::Error>> {
-    let theirs = peer_tree(case, mirrors, work)?;
-    let ours = our_tree(case, mirrors, work)?;
-    let (ours, theirs) = (describe(&ours), describe(&theirs));
+/// The differences that nothing explains, a text for each.
+fn compare(name: &str, (ours, theirs): (&Tree, &Tree), known: &[Known]) -> Vec<String> {
+    let (ours, theirs) = (describe(ours), describe(theirs));
     let mut paths: Vec<&String> = ours.keys().chain(theirs.keys()).collect();
     paths.sort();
     paths.dedup();
     let applies = |known: &Known, path: &str| {
-        let here = known.cases.is_empty() || known.cases.iter().any(|name| name == case.name);
+        let here = known.cases.is_empty() || known.cases.iter().any(|case| case == name);
         here && match known.path.strip_suffix('*') {
             Some(start) => path.starts_with(start),
             None => path == known.path,
@@ -104,7 +105,7 @@ fn compare(
                 .push(format!("{path}\n    ours   {our}\n    theirs {}", their.unwrap_or(&absent)));
         }
     }
-    Ok(unexplained)
+    unexplained
 }
 
 fn peer_tree(
@@ -151,7 +152,8 @@ fn our_tree(
     read_and_remove(&target)
 }
 
-fn read_and_remove(target: &Path) -> Result<Tree, Box<dyn std::error::Error>> {
+/// Reads a tree from the disk, where it is no longer needed then.
+pub(crate) fn read_and_remove(target: &Path) -> Result<Tree, Box<dyn std::error::Error>> {
     let (tree, _contents) = directory::read(target, NonZeroUsize::MIN)?;
     fs_err::remove_dir_all(target)?;
     Ok(tree)

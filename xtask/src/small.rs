@@ -1,11 +1,13 @@
-//! A tiny Debian-like archive, made on the spot, from which a guest is built in a moment.
+//! Tiny archives like Debian's and Alpine's, made on the spot, from which a guest is built in a moment.
 //!
-//! It is for tasks that build hundreds of times. One essential package brings a shell (busybox), one
-//! has a script, a conffile, a trigger and hard links. The archive is unsigned; the recipe
-//! says `insecure`, and the tasks are not about signatures.
+//! They are for tasks that build hundreds of times. One package brings a shell (busybox), one has a
+//! script, a conffile, a trigger and hard links. Debian's archive is unsigned; its recipe says
+//! `insecure`, and the tasks are not about signatures.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use osbuilder_testkit::alpine::{self, Algorithm, Entry, Key, Package};
 
 use crate::Outcome;
 use crate::peer;
@@ -14,7 +16,16 @@ use crate::peer;
 pub(crate) struct Small {
     /// Everything is below it.
     pub(crate) folder: PathBuf,
+    /// Where the packages come from, and whose they are.
+    sources: Vec<String>,
 }
+
+/// What is built from Alpine's.
+const ALPINE: &str = r#"
+distribution = "alpine"
+version = "3.19"
+packages = ["small-service"]
+"#;
 
 const RECIPE: &str = r#"
 distribution = "debian"
@@ -61,12 +72,32 @@ impl Small {
     /// # Errors
     /// When dpkg-deb or dpkg-scanpackages is missing or fails.
     pub(crate) fn make(folder: &Path) -> Result<Self, Box<dyn std::error::Error>> {
-        let small = Self { folder: folder.to_owned() };
+        let sources = vec![format!("--mirror=file://{}", folder.join("archive").display())];
+        let small = Self { folder: folder.to_owned(), sources };
         small.base()?;
         small.service()?;
         write_index(&folder.join("archive"))?;
         fs_err::write(folder.join("recipe.toml"), RECIPE)?;
         Ok(small)
+    }
+
+    /// Makes an archive like Alpine's below `folder`.
+    ///
+    /// # Errors
+    /// When the host has no busybox.
+    pub(crate) fn make_alpine(folder: &Path) -> Result<Self, Box<dyn std::error::Error>> {
+        let key = Key::trusted();
+        let (medium, public) = (folder.join("medium"), folder.join(&key.name));
+        let packages = [alpine_base()?, alpine_service()];
+        let files = alpine::repository(".", &packages, &key, Algorithm::Sha1);
+        osbuilder_testkit::repository::write(&files, &medium);
+        fs_err::write(&public, key.public())?;
+        fs_err::write(folder.join("recipe.toml"), ALPINE)?;
+        let sources = vec![
+            format!("--mirror=file://{}", medium.display()),
+            format!("--key={}", public.display()),
+        ];
+        Ok(Self { folder: folder.to_owned(), sources })
     }
 
     fn base(&self) -> Outcome {
@@ -118,14 +149,44 @@ impl Small {
     /// `osbuilder VERB` with the recipe, the archive and a cache of this name, writing `output`.
     pub(crate) fn osbuilder(&self, verb: &str, cache: &str, output: &str) -> Command {
         let mut command = peer::start(peer::osbuilder());
-        let archive = format!("file://{}", self.folder.join("archive").display());
         command.arg(verb).arg("--recipe").arg(self.folder.join("recipe.toml"));
-        command.args(["--mirror", &archive, "--arch", "x86_64"]);
+        command.args(&self.sources).args(["--arch", "x86_64"]);
         command.arg("--agent").arg(peer::probe()).args(["--init", "agent"]);
         command.arg("--cache").arg(self.folder.join(cache));
         command.arg("--output").arg(self.folder.join(output));
         command
     }
+}
+
+/// A shell and the places that every system has.
+fn alpine_base() -> Result<Package, Box<dyn std::error::Error>> {
+    let mut base = Package::empty("small-base", "1.0-r0");
+    for directory in ["bin", "sbin", "etc", "dev", "proc", "sys", "run", "tmp", "var", "usr"] {
+        base = base.with(Entry::directory(directory));
+    }
+    base = base.with(Entry::file("bin/busybox", 0o755, &fs_err::read("/bin/busybox")?));
+    for name in ["sh", "mkdir", "chown", "echo"] {
+        base = base.with(Entry::symlink(&format!("bin/{name}"), "busybox"));
+    }
+    Ok(base)
+}
+
+/// Scripts, many files, a directory that is watched.
+fn alpine_service() -> Package {
+    let script = "#!/bin/sh\nset -e\nmkdir -p /var/small\necho configured > /var/small/state\n\
+                  chown 7:7 /var/small/state\n";
+    let mut service = Package::new("small-service", "1.0_rc1-r2")
+        .fields("depend = small-base>0.9\ntriggers = /usr/share/*\n")
+        .script(".post-install", script)
+        .script(".trigger", "#!/bin/sh\necho \"$@\" > /var/small/watched\n")
+        .with(Entry::directory("etc"))
+        .with(Entry::file("etc/small.conf", 0o644, b"answer = 42\n"));
+    for number in 0..40_usize {
+        let content = format!("{number}\n").repeat(number * 97);
+        let path = format!("usr/share/small-service/file-{number}");
+        service = service.with(Entry::file(&path, 0o644, content.as_bytes()));
+    }
+    service
 }
 
 /// Writes index and release file of an archive whose packages are in `pool/`, for bookworm and
