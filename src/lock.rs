@@ -30,6 +30,9 @@ pub struct Lock {
     pub request: Digest,
     /// The newest date signed by a repository: the build's epoch unless the recipe gives one.
     pub epoch: Epoch,
+    /// Whether scripts run in a plain chroot in place of the sandbox. Not written unless so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plain_chroot: bool,
     /// The snapshot of each repository, in the order of priority.
     #[serde(rename = "repository")]
     pub repositories: Vec<LockedRepository>,
@@ -267,6 +270,7 @@ mod tests {
             release: "trixie".to_owned(),
             architecture: "x86_64".to_owned(),
             request: Digest::of(b"request"),
+            plain_chroot: false,
             epoch: Epoch::new(1_700_000_000).unwrap(),
             repositories: vec![repository],
             packages: vec![package("a", "pool/a.deb"), package("b", "pool/b.deb")],

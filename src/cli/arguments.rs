@@ -118,6 +118,10 @@ pub(super) struct BuildArguments {
     /// Accept repositories without a good signature. Recorded in the lock
     #[arg(long, help_heading = "Sources")]
     pub(super) insecure: bool,
+    /// Run maintainer scripts in a plain chroot, as root, where the host forbids namespaces. They see
+    /// this machine's processes and network. Recorded in the lock and the summary
+    #[arg(long, help_heading = "Scripts")]
+    pub(super) plain_chroot: bool,
     /// A recipe file; options given here win over it
     #[arg(long, value_name = "FILE", help_heading = "Sameness")]
     pub(super) recipe: Option<PathBuf>,

@@ -83,6 +83,7 @@ fn options(arguments: &BuildArguments, extra: &Extra) -> Options {
         suites: arguments.suite.clone(),
         components: arguments.component.clone(),
         insecure: arguments.insecure.then_some(true),
+        plain_chroot: arguments.plain_chroot.then_some(true),
         agent: arguments.agent.clone(),
         agent_version: arguments.agent_version.clone(),
         init,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 use crate::distro::Architecture;
-use crate::sandbox::{self, Emulator, Limits, Machine, Prepared, Step};
+use crate::sandbox::{self, Emulator, Limits, Machine, Prepared, Step, Walls};
 
 /// Who runs an architecture's programs here.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ fn of_this_host(architecture: Architecture, folders: &[&Path]) -> Result<Runner,
             "there is no emulator for {name} (Debian's package qemu-user-static has one)"
         )));
     };
-    match Prepared::new(Limits::default(), Some(&emulator)) {
+    match Prepared::new(Limits::default(), Walls::Namespaces, Some(&emulator)) {
         Ok(_) => Ok(Runner::Emulator(emulator)),
         Err(error @ sandbox::Error::Forbidden { step: Step::Emulator, .. }) => {
             Ok(Runner::Nobody(error.to_string()))

@@ -22,8 +22,8 @@ use crate::event::{Event, Listener};
 use crate::package::PackageName;
 use crate::package::deb::relation;
 use crate::recipe::Recipe;
-use crate::sandbox::{self, Emulator};
-use crate::store::{self, PackWriter, Store};
+use crate::sandbox::{self, Emulator, Walls};
+use crate::store::{self, PackWriter, Store, TemporaryFolder};
 use crate::tree::{self, BadPath, Content, Kind, ListingError, Tree, TreePath};
 use crate::unpack::{self, Installed, Unpacked};
 use foreign::Runner;
@@ -135,6 +135,8 @@ struct Bench<'a> {
     store: &'a Store,
     /// Where changed contents go.
     pack: &'a PackWriter,
+    /// What stands between scripts and the host.
+    walls: Walls<'a>,
     /// What runs programs of another processor.
     emulator: Option<&'a Emulator>,
     epoch: Epoch,
@@ -151,7 +153,7 @@ pub struct Configured {
 }
 
 /// Configures all packages, or finds that this was done before. `epoch` is the latest moment that a
-/// file may show; of the recipe only the architecture counts.
+/// file may show; of the recipe the architecture counts, and whether scripts run in a plain chroot.
 ///
 /// # Errors
 /// Each of [`Error`].
@@ -162,32 +164,43 @@ pub fn configure(
     store: &Store,
     listener: Listener<'_>,
 ) -> Result<Configured, Error> {
-    configure_for(recipe.architecture, unpacked, epoch, store, listener)
+    let place = Place { architecture: recipe.architecture, plain_chroot: recipe.plain_chroot };
+    configure_in(place, unpacked, epoch, store, listener)
 }
 
-fn configure_for(
+/// For which processor scripts are, and whether they run in a plain chroot.
+#[derive(Debug, Clone, Copy)]
+struct Place {
     architecture: Architecture,
+    plain_chroot: bool,
+}
+
+fn configure_in(
+    place: Place,
     unpacked: Unpacked,
     epoch: Epoch,
     store: &Store,
     listener: Listener<'_>,
 ) -> Result<Configured, Error> {
+    let Place { architecture, plain_chroot } = place;
     let Unpacked { tree, packages } = unpacked;
     let configuration: Box<dyn Configuration> = match packages {
         Installed::Deb(packages) => Box::new(deb::Debs::new(packages)?),
         Installed::Apk(packages) => Box::new(apk::Apks(packages)),
     };
-    let key = key(&tree, configuration.as_ref(), epoch);
+    let key = key(&tree, configuration.as_ref(), epoch, plain_chroot);
     if let Some(found) = find(store, &key, listener)? {
         return Ok(found);
     }
+    let folder = if plain_chroot { Some(chroot_folder(store, listener)?) } else { None };
+    let walls = folder.as_ref().map_or(Walls::Namespaces, |folder| Walls::Chroot(folder.path()));
     let runner = foreign::runner(architecture)?;
     if let Runner::Nobody(why) = runner {
         return Err(Error::Foreign { why, scripts: configuration.scripted().join(", ") });
     }
     let pack = store.new_pack()?;
     let emulator = runner.emulator();
-    let bench = Bench { store, pack: &pack, emulator, epoch, listener };
+    let bench = Bench { store, pack: &pack, walls, emulator, epoch, listener };
     let mut tree = configuration.run(tree, &bench)?;
     keep_inline(&mut tree, &pack)?;
     pack.finish(&key)?;
@@ -196,10 +209,20 @@ fn configure_for(
     Ok(Configured { tree, key })
 }
 
+/// Where the tree of a plain chroot lies, and the warning that one is used.
+fn chroot_folder(store: &Store, listener: Listener<'_>) -> Result<TemporaryFolder, Error> {
+    listener(Event::warning(
+        "scripts run in a plain chroot, as was asked: they see the processes and the network of \
+         this machine, and no /proc",
+    ));
+    Ok(store.temporary_folder("chroot-")?)
+}
+
 /// The digest of all that decides the result: every file with its content's digest, the scripts
-/// and the database being among them, the order, the epoch.
-fn key(tree: &Tree, configuration: &dyn Configuration, epoch: Epoch) -> Digest {
-    let mut text = format!("configured tree {VERSION}\nepoch {}\n", epoch.seconds());
+/// and the database being among them, the order, the epoch, whether there was a `/proc`.
+fn key(tree: &Tree, configuration: &dyn Configuration, epoch: Epoch, plain: bool) -> Digest {
+    let walls = if plain { "plain chroot\n" } else { "" };
+    let mut text = format!("configured tree {VERSION}\nepoch {}\n{walls}", epoch.seconds());
     for name in configuration.sequence() {
         text.push_str(name);
         text.push('\n');

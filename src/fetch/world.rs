@@ -178,6 +178,7 @@ pub(super) fn lock(indexes: &Indexes, repository: &Repository) -> Lock {
         release: "test".into(),
         architecture: "x86_64".into(),
         request: Digest::of(b""),
+        plain_chroot: false,
         epoch: Epoch::default(),
         repositories: indexes.repositories().iter().map(|r| r.locked().clone()).collect(),
         packages: vec![locked],

@@ -32,6 +32,9 @@ pub struct Summary {
     pub agent_repository: String,
     /// Version of the agent; `None` is written `unknown`.
     pub agent_version: Option<String>,
+    /// Whether scripts ran in a plain chroot in place of the sandbox. Not written unless so: Kata's
+    /// format has no word for it.
+    pub plain_chroot: bool,
 }
 
 impl Summary {
@@ -49,6 +52,7 @@ impl Summary {
             extra_packages: names(&recipe.packages.extra),
             agent_repository: guest.kata_repository.clone(),
             agent_version: guest.agent_version.clone(),
+            plain_chroot: recipe.plain_chroot,
         }
     }
 }
@@ -61,7 +65,7 @@ pub(super) fn write(editor: &mut Editor<'_>, inputs: &Inputs<'_>) -> Result<(), 
 
 fn render(summary: &Summary, agent_name: &str, init: Init, epoch: Epoch) -> String {
     let unknown = |version: &Option<String>| quoted(version.as_deref().unwrap_or(UNKNOWN));
-    let lines = [
+    let mut lines = vec![
         "---".to_owned(),
         "osbuilder:".to_owned(),
         format!("  url: {}", quoted(URL)),
@@ -85,6 +89,9 @@ fn render(summary: &Summary, agent_name: &str, init: Init, epoch: Epoch) -> Stri
             quoted(if init == Init::Agent { "yes" } else { "no" })
         ),
     ];
+    if summary.plain_chroot {
+        lines.push(format!("scripts-ran-in: {}", quoted("plain chroot")));
+    }
     lines.join("\n") + "\n"
 }
 
@@ -129,6 +136,7 @@ mod tests {
             extra_packages: Vec::new(),
             agent_repository: "github.com/kata-containers/kata-containers".to_owned(),
             agent_version: None,
+            plain_chroot: false,
         };
         let text = render(&summary, "kata-agent", Init::Agent, Epoch::new(1_700_000_000).unwrap());
         let expected = r#"---

@@ -76,6 +76,7 @@ fn summary() -> Summary {
         extra_packages: Vec::new(),
         agent_repository: "github.com/kata-containers/kata-containers".to_owned(),
         agent_version: None,
+        plain_chroot: false,
     }
 }
 

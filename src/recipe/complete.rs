@@ -56,6 +56,7 @@ pub(super) fn complete(
     let architecture = place.as_ref().map(|(_, _, architecture)| *architecture);
     let sources = completer.sources(layer.sources, architecture);
     let packages = completer.packages(layer.packages);
+    let plain_chroot = layer.plain_chroot.is_some_and(|given| given.value);
     let ((distro, release, architecture), guest, mut packages) = (place?, guest?, packages?);
     if packages.base.is_empty() {
         packages.base = default_packages(distro, architecture, init, guest.seccomp);
@@ -67,6 +68,7 @@ pub(super) fn complete(
         init,
         packages,
         sources,
+        plain_chroot,
         extra_files,
         agent: agent?,
         guest,

@@ -35,7 +35,7 @@ pub(super) struct Environment {
 }
 
 /// Variables whose values this room uses.
-const READ: [&str; 37] = [
+const READ: [&str; 38] = [
     "AGENT_BIN",
     "AGENT_INIT",
     "AGENT_POLICY",
@@ -58,6 +58,7 @@ const READ: [&str; 37] = [
     "KERNEL_MODULES_DIR",
     "MEASURED_ROOTFS",
     "NVIDIA_GPU_STACK",
+    "OSBUILDER_PLAIN_CHROOT",
     "OSBUILDER_VERSION",
     "OS_NAME",
     "OS_VERSION",
@@ -163,6 +164,7 @@ impl Reader<'_> {
                 components: self.words("REPO_COMPONENTS"),
                 ..SourceLayer::default()
             },
+            plain_chroot: self.yes_or_no("OSBUILDER_PLAIN_CHROOT"),
             agent: self.agent(),
             guest: self.guest(),
             image: self.image(),

@@ -62,6 +62,10 @@ struct Document {
     variant: Text,
     /// Where packages come from.
     sources: SourcesTable,
+    /// Run scripts of packages in a plain chroot, as root, on hosts that forbid namespaces. They see
+    /// the processes and the network of this machine. Recorded in lock and summary. Default: no.
+    #[schemars(with = "bool")]
+    plain_chroot: Switch,
     /// The agent.
     agent: AgentTable,
     /// What else makes a tree a guest.
@@ -314,6 +318,7 @@ impl Reader<'_> {
                 variant: self.maybe(document.variant),
             },
             sources: self.sources(document.sources),
+            plain_chroot: self.maybe(document.plain_chroot),
             guest: self.guest(document.guest),
             image: self.image(document.image),
             extra_files: document.files.into_iter().filter_map(|f| self.extra_file(f)).collect(),

@@ -109,6 +109,9 @@ pub struct Recipe {
     pub packages: PackageSet,
     /// Where packages come from.
     pub sources: Sources,
+    /// Whether scripts of packages run in a plain chroot, as root, in place of the sandbox. Loud,
+    /// and recorded in the lock and the summary.
+    pub plain_chroot: bool,
     /// Files of the host to put into the guest.
     pub extra_files: Vec<ExtraFile>,
     /// The agent.

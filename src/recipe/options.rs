@@ -36,6 +36,8 @@ pub struct Options {
     pub components: Vec<String>,
     /// `--insecure`.
     pub insecure: Option<bool>,
+    /// `--plain-chroot`.
+    pub plain_chroot: Option<bool>,
     /// `--agent`: a path, or `probe`.
     pub agent: Option<String>,
     /// `--agent-version`: for the summary file.
@@ -94,6 +96,7 @@ pub(super) fn read(options: &Options, mistakes: &mut Mistakes) -> Layer {
             insecure: given("--insecure", options.insecure),
             ..SourceLayer::default()
         },
+        plain_chroot: given("--plain-chroot", options.plain_chroot),
         agent: AgentLayer {
             from: agent(options),
             version: text("--agent-version", options.agent_version.as_ref()),

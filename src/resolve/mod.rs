@@ -61,6 +61,7 @@ pub fn resolve_from(recipe: &Recipe, repositories: &[Repository<'_>]) -> Result<
         release: recipe.release.codename.clone(),
         architecture: recipe.architecture.kernel_name().to_owned(),
         request: request_digest(recipe),
+        plain_chroot: recipe.plain_chroot,
         epoch: repositories.iter().map(|r| r.locked.date).max().unwrap_or_default(),
         repositories: repositories.iter().map(|r| r.locked.clone()).collect(),
         packages: Vec::new(),
@@ -77,7 +78,8 @@ fn asked(recipe: &Recipe) -> Vec<&str> {
     asked
 }
 
-/// Returns the digest of all in a recipe that bears on the choice of packages.
+/// Returns the digest of all in a recipe that bears on the choice of packages and on how far the
+/// result can be trusted.
 ///
 /// Mirrors are not part of it: whatever serves them, the packages are the same.
 pub fn request_digest(recipe: &Recipe) -> Digest {
@@ -95,6 +97,9 @@ pub fn request_digest(recipe: &Recipe) -> Digest {
         components: &'a [String],
         repositories: &'a [String],
         insecure: bool,
+        /// Left out where it is not asked for.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        plain_chroot: bool,
     }
     let sources = &recipe.sources;
     let pockets = if sources.release_only { 1 } else { usize::MAX };
@@ -117,6 +122,7 @@ pub fn request_digest(recipe: &Recipe) -> Digest {
         },
         repositories: &sources.repositories,
         insecure: sources.insecure,
+        plain_chroot: recipe.plain_chroot,
     };
     Digest::of(&serde_json::to_vec(&asked).expect("strings, numbers and lists are valid JSON"))
 }
@@ -133,6 +139,8 @@ pub fn check_lock(lock: &Lock, recipe: &Recipe) -> Result<(), Error> {
     differs("distribution", &lock.distribution, &recipe.distro.name)?;
     differs("release", &lock.release, &recipe.release.codename)?;
     differs("architecture", &lock.architecture, recipe.architecture.kernel_name())?;
+    let walls = |plain: bool| if plain { "a plain chroot" } else { "a sandbox" };
+    differs("place of scripts", walls(lock.plain_chroot), walls(recipe.plain_chroot))?;
     differs("request", &lock.request.to_string(), &request_digest(recipe).to_string())
 }
 
@@ -295,13 +303,14 @@ mod tests {
         mirrored.sources.mirrors = vec!["http://example.org/debian".to_owned()];
         assert_eq!(request_digest(&mirrored), plain);
         let mut other = recipe("packages = [\"a\", \"b\"]");
-        let changes: [fn(&mut Recipe); 7] = [
+        let changes: [fn(&mut Recipe); 8] = [
             |r| r.packages.recommends = true,
             |r| r.packages.variant = Variant::Essential,
             |r| r.sources.components = vec!["contrib".to_owned()],
             |r| r.sources.extra_suites = vec!["trixie-backports".to_owned()],
             |r| r.sources.release_only = true,
             |r| r.sources.insecure = true,
+            |r| r.plain_chroot = true,
             |r| drop(r.packages.base.pop()),
         ];
         let mut seen = vec![plain];

@@ -59,7 +59,8 @@ fn choose(step: Step, errno: Errno, settings: Settings) -> Option<&'static str> 
             }
             _ => {
                 "something forbids user namespaces here, most likely a container's filter of \
-                 system calls; `--security-opt seccomp=unconfined` lifts that of Docker and Podman"
+                 system calls; `--security-opt seccomp=unconfined` lifts that of Docker and Podman, \
+                 and --plain-chroot does without, as root"
             }
         });
     }
@@ -74,6 +75,14 @@ fn choose(step: Step, errno: Errno, settings: Settings) -> Option<&'static str> 
         }
         (Step::Filter, _) => Some("the kernel needs CONFIG_SECCOMP_FILTER, and Linux 5.11"),
         (Step::Emulator, _) => Some("the kernel needs CONFIG_BINFMT_MISC, and Linux 6.7"),
+        (Step::Root, Errno::PERM) => Some("a plain chroot needs the capability SYS_CHROOT"),
+        (Step::Nodes, Errno::PERM) => Some(
+            "a plain chroot needs the capability MKNOD; `--cap-add MKNOD` gives it to a container",
+        ),
+        (Step::Nodes, Errno::ACCESS) => {
+            Some("the cache lies on a file system without devices; --cache names another place")
+        }
+        (Step::Children, _) => Some("the kernel needs CONFIG_PROC_CHILDREN, and /proc is mounted"),
         (Step::ProcPlace | Step::DevPlace, _) => {
             Some("it must be a directory of the tree itself and no link")
         }

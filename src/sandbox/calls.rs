@@ -33,6 +33,8 @@ pub(super) struct Calls<'a> {
     pub(super) tree: &'a OwnedFd,
     /// The device number of its file system.
     pub(super) device: u64,
+    /// What `/proc` shows before the paths of the tree: nothing in a mount namespace.
+    pub(super) shown: &'a [u8],
     /// What was recorded so far.
     pub(super) record: &'a mut Record,
 }
@@ -117,7 +119,7 @@ impl Calls<'_> {
             return Ok(None);
         }
         let (process, directory, follow) = (call.process, place.directory, place.follow);
-        let named = Named { process, directory, path: &path, follow };
+        let named = Named { process, directory, path: &path, follow, shown: self.shown };
         let Ok(file) = paths::open(self.tree.as_fd(), named) else { return Ok(None) };
         let status = kernel::status(file.as_fd())?;
         Ok((status.st_dev == self.device).then_some(Found { file, status }))
@@ -179,6 +181,7 @@ impl Calls<'_> {
         if gid != UNCHANGED {
             marks.gid = gid;
         }
+        self.record.hold(found.status.st_ino, found.file);
         Ok(Reply::Value(0))
     }
 
@@ -194,14 +197,17 @@ impl Calls<'_> {
             _ => return Ok(Reply::Continue),
         };
         let path = call.text(call.argument(path), 4096)?;
-        let named = Named { process: call.process, directory, path: &path, follow: false };
+        let (process, shown) = (call.process, self.shown);
+        let named = Named { process, directory, path: &path, follow: false, shown };
         let (parent, name) = paths::open_parent(self.tree.as_fd(), named)?;
         let mode = mode & 0o7777 & !call.umask()?;
         call.check()?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o600))?;
         rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
-        self.record.entry(rustix::fs::fstat(&file)?.st_ino).node = Some(node);
+        let inode = rustix::fs::fstat(&file)?.st_ino;
+        self.record.entry(inode).node = Some(node);
+        self.record.hold(inode, file);
         Ok(Reply::Value(0))
     }
 
@@ -234,6 +240,7 @@ impl Calls<'_> {
             found.set_group_bits(bits)?;
         }
         self.record.entry(inode).xattrs.insert(name, value);
+        self.record.hold(inode, found.file);
         Ok(Reply::Value(0))
     }
 

@@ -18,11 +18,14 @@ use rustix::process::{Resource, Rlimit, Signal, WaitOptions};
 use super::emulator::Emulator;
 use super::kernel::{self, Fork};
 use super::mounts::{self, Root};
+use super::plain::{self, Plain};
 use super::request::{self, Answer, Kind, Parsed};
 use super::step::{At, Failure, Step};
 
 /// Where the control socket is after the inherited descriptors are closed.
 const CONTROL: RawFd = 3;
+/// Where the host's `/proc` is, in a plain chroot.
+const PROC: RawFd = 4;
 
 /// CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID and SETFCAP of linux/capability.h:
 /// what root does to files. All are for the one user of the namespace only.
@@ -45,6 +48,8 @@ pub(super) struct Plan {
     pub(super) resources: Vec<(Resource, u64)>,
     /// What runs programs of another processor.
     pub(super) emulator: Option<Emulator>,
+    /// The directory of a plain chroot, which takes the place of all namespaces.
+    pub(super) plain: Option<CString>,
     /// The filter of system calls.
     pub(super) filter: Vec<libc::sock_filter>,
 }
@@ -83,10 +88,12 @@ fn found(plan: &Plan, control: RawFd) -> Result<Fork, Failure> {
     kernel::close_from(CONTROL + 1).at(Step::Descriptors)?;
     // A session of its own: no terminal reaches it, nor does it reach one.
     rustix::process::setsid().at(Step::Descriptors)?;
-    kernel::unshare_all().at(Step::Namespaces)?;
-    write_file(c"/proc/self/setgroups", c"deny").at(Step::Mapping)?;
-    write_file(c"/proc/self/uid_map", &plan.user).at(Step::Mapping)?;
-    write_file(c"/proc/self/gid_map", &plan.group).at(Step::Mapping)?;
+    if plan.plain.is_none() {
+        kernel::unshare_all().at(Step::Namespaces)?;
+        write_file(c"/proc/self/setgroups", c"deny").at(Step::Mapping)?;
+        write_file(c"/proc/self/uid_map", &plan.user).at(Step::Mapping)?;
+        write_file(c"/proc/self/gid_map", &plan.group).at(Step::Mapping)?;
+    }
     kernel::clone_process(true).at(Step::Init)
 }
 
@@ -109,14 +116,20 @@ fn write_file(path: &CStr, text: &CStr) -> rustix::io::Result<()> {
 /// It begins when its number has arrived: whatever it has to say must come after that, and on a
 /// busy host it may run long before the process that sends the number.
 fn first_process(plan: &Plan, socket: BorrowedFd<'_>) -> Result<Infallible, Failure> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).at(Step::Init)?;
+    if plan.plain.is_none() {
+        // In a plain chroot it has to see to all others itself before it ends.
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).at(Step::Init)?;
+    }
     wait_for_word(socket)?;
     rustix::process::setsid().at(Step::Init)?;
-    let root = mounts::make_root(&plan.size, &plan.inodes, plan.emulator.as_ref())?;
+    let place = match &plan.plain {
+        Some(directory) => Place::Plain(plain::open(directory)?),
+        None => Place::Own(mounts::make_root(&plan.size, &plan.inodes, plan.emulator.as_ref())?),
+    };
     let ready = Answer::new(Kind::Ready, 0);
-    request::send_answer(socket, ready, Some(root.bare.as_fd())).at(Step::Control)?;
+    request::send_answer(socket, ready, Some(place.bare())).at(Step::Control)?;
     wait_for_word(socket)?;
-    let listener = enter(plan, root)?;
+    let listener = enter(plan, place)?;
     let entered = Answer::new(Kind::Entered, 0);
     request::send_answer(socket, entered, Some(listener.as_fd())).at(Step::Control)?;
     drop(listener);
@@ -131,21 +144,48 @@ fn wait_for_word(socket: BorrowedFd<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Where the tree is.
+enum Place {
+    Own(Root),
+    Plain(Plain),
+}
+
+impl Place {
+    fn bare(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Own(root) => root.bare.as_fd(),
+            Self::Plain(plain) => plain.tree.as_fd(),
+        }
+    }
+}
+
 /// Goes into the tree and locks the door: after this nothing of the host can be opened.
-fn enter(plan: &Plan, root: Root) -> Result<OwnedFd, Failure> {
-    mounts::enter(&root, &plan.processes)?;
-    drop(root);
+fn enter(plan: &Plan, place: Place) -> Result<OwnedFd, Failure> {
+    let mut first_to_close = CONTROL + 1;
+    match place {
+        Place::Own(root) => {
+            mounts::enter(&root, &plan.processes)?;
+            drop(root);
+            rustix::system::sethostname(b"localhost").at(Step::Name)?;
+        }
+        Place::Plain(Plain { tree, proc }) => {
+            plain::enter(tree.as_fd())?;
+            kernel::copy_descriptor(proc.as_raw_fd(), PROC).at(Step::Descriptors)?;
+            // Whether the number was its own already or somebody's, it is kept from here on.
+            std::mem::forget((tree, proc));
+            first_to_close = PROC + 1;
+        }
+    }
     let null = open_null().at(Step::Descriptors)?;
     for number in 0..CONTROL {
         kernel::copy_descriptor(null, number).at(Step::Descriptors)?;
     }
-    rustix::system::sethostname(b"localhost").at(Step::Name)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     kernel::limit_capabilities(CAPABILITIES).at(Step::Capabilities)?;
     rustix::thread::set_no_new_privs(true).at(Step::Capabilities)?;
     let hidden = rustix::process::DumpableBehavior::NotDumpable;
     rustix::process::set_dumpable_behavior(hidden).at(Step::Capabilities)?;
-    kernel::close_from(CONTROL + 1).at(Step::Descriptors)?;
+    kernel::close_from(first_to_close).at(Step::Descriptors)?;
     let listener = kernel::install_filter(&plan.filter).at(Step::Filter)?;
     Ok(kernel::own(listener))
 }
@@ -168,6 +208,7 @@ fn obey(plan: &Plan, socket: BorrowedFd<'_>) -> Result<Infallible, Failure> {
         if asked {
             let (count, output) = request::receive(socket, &mut buffer).at(Step::Control)?;
             let Some(asked) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
+                end_all_others(plan);
                 kernel::leave(0)
             };
             leader = start(plan, asked, output, socket)?;
@@ -176,19 +217,27 @@ fn obey(plan: &Plan, socket: BorrowedFd<'_>) -> Result<Infallible, Failure> {
             let mut record = [0; 128];
             // Signals of one kind are merged: what counts is who can be waited for.
             let _merged = rustix::io::read(kernel::borrow(signals), &mut record);
-            leader = reap(leader, socket)?;
+            leader = reap(plan, leader, socket)?;
         }
     }
 }
 
+/// Ends every process but this one, and waits until it is gone.
+fn end_all_others(plan: &Plan) {
+    if plan.plain.is_some() {
+        return plain::end_all_others(kernel::borrow(PROC));
+    }
+    kernel::kill_all_others();
+    while matches!(rustix::process::wait(WaitOptions::empty()), Ok(_) | Err(Errno::INTR)) {}
+}
+
 /// Waits for whoever has ended. When it was the leader, ends all others and tells its status.
-fn reap(leader: Option<i32>, socket: BorrowedFd<'_>) -> Result<Option<i32>, Failure> {
+fn reap(plan: &Plan, leader: Option<i32>, socket: BorrowedFd<'_>) -> Result<Option<i32>, Failure> {
     while let Ok(Some((process, status))) = rustix::process::wait(WaitOptions::NOHANG) {
         if Some(process.as_raw_nonzero().get()) != leader {
             continue;
         }
-        kernel::kill_all_others();
-        while matches!(rustix::process::wait(WaitOptions::empty()), Ok(_) | Err(Errno::INTR)) {}
+        end_all_others(plan);
         let answer = Answer::new(Kind::Ended, status.as_raw());
         request::send_answer(socket, answer, None).at(Step::Control)?;
         return Ok(None);

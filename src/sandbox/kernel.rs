@@ -143,7 +143,7 @@ pub(super) const fn borrow<'a>(number: RawFd) -> BorrowedFd<'a> {
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 
-/// Keeps only the capabilities of `kept` (a bit each), in all sets of this process.
+/// Keeps only the capabilities of `kept` (a bit each), as far as this process has them.
 pub(super) fn limit_capabilities(kept: u64) -> Result<()> {
     for capability in 0..64_u32 {
         if kept >> capability & 1 == 0 {
@@ -156,7 +156,11 @@ pub(super) fn limit_capabilities(kept: u64) -> Result<()> {
     // `struct __user_cap_header_struct` and two `struct __user_cap_data_struct`
     // (effective, permitted, inheritable), of linux/capability.h, version 3.
     let header: [u32; 2] = [0x2008_0522, 0];
-    let data: [u32; 6] = [halves[0], halves[0], 0, halves[1], halves[1], 0];
+    let mut data = [0_u32; 6];
+    // SAFETY: both arrays have the layout that the kernel reads and writes.
+    check(unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), data.as_mut_ptr()) })?;
+    let (low, high) = (halves[0] & data[1], halves[1] & data[4]);
+    let data: [u32; 6] = [low, low, 0, high, high, 0];
     // SAFETY: both arrays have the layout that the kernel reads.
     check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) }).map(drop)
 }

@@ -12,7 +12,8 @@
 //!
 //! User, mount, process, IPC, host-name, network and cgroup namespaces; a filter of system calls
 //! (`filter`); few capabilities; limits. What must hold is what the probes in `tests` try. It never
-//! falls back to anything weaker: where the kernel refuses, the error names the setting.
+//! falls back to anything weaker: where the kernel refuses, the error names the setting. What is
+//! weaker has to be asked for, by name and as root: [`Walls::Chroot`].
 
 mod acl;
 mod advice;
@@ -25,6 +26,7 @@ mod init;
 mod kernel;
 mod mounts;
 mod paths;
+mod plain;
 mod record;
 mod request;
 mod run;
@@ -37,12 +39,12 @@ mod tests;
 use std::ffi::CString;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
 use rustix::process::{Pid, Resource, WaitOptions};
 
 pub use bound::die_with_us;
@@ -105,6 +107,16 @@ impl Limits {
     }
 }
 
+/// What stands between programs and the host.
+#[derive(Debug, Clone, Copy)]
+pub enum Walls<'a> {
+    /// Namespaces of every kind.
+    Namespaces,
+    /// A plain chroot below this folder, which is empty and closed to others: programs see the
+    /// host's processes and network. For root on hosts that forbid namespaces.
+    Chroot(&'a Path),
+}
+
 /// Why something could not be run in a sandbox.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -118,6 +130,12 @@ pub enum Error {
         /// The kernel's reason.
         source: std::io::Error,
     },
+    /// A plain chroot was asked for by an ordinary user.
+    #[error("a plain chroot needs root")]
+    NotRoot,
+    /// An emulator was asked for in a plain chroot.
+    #[error("programs of another processor cannot be run in a plain chroot")]
+    EmulatorInChroot,
     /// Processes of the sandbox were killed from outside, or the kernel ran out of memory.
     #[error("the sandbox ended unexpectedly")]
     Gone,
@@ -192,6 +210,7 @@ pub struct Prepared {
     directory: OwnedFd,
     record: Record,
     limits: Limits,
+    place: Option<plain::Place>,
 }
 
 /// A tree that is the root of its own small world.
@@ -201,6 +220,7 @@ pub struct Sandbox {
     directory: OwnedFd,
     supervisor: Supervisor,
     limits: Limits,
+    place: Option<plain::Place>,
 }
 
 /// What is left when all commands have ended: the file system lives until this is dropped.
@@ -216,6 +236,8 @@ pub struct Left {
 struct Inside {
     process: Pid,
     control: OwnedFd,
+    /// It ends the others itself, and must not be killed before that.
+    is_plain: bool,
     /// The kernel ties the process to the thread that started it.
     not_send: PhantomData<*const ()>,
 }
@@ -224,9 +246,22 @@ impl Prepared {
     /// Makes the namespaces and the file system. Programs of another processor run by `emulator`.
     ///
     /// # Errors
-    /// [`Error::Forbidden`], [`Error::Control`], [`Error::Gone`].
-    pub fn new(limits: Limits, emulator: Option<&Emulator>) -> Result<Self, Error> {
-        let plan = plan(&limits, emulator);
+    /// [`Error::Forbidden`], [`Error::Control`], [`Error::Gone`]; for a plain chroot
+    /// [`Error::NotRoot`] and [`Error::EmulatorInChroot`].
+    pub fn new(
+        limits: Limits,
+        walls: Walls<'_>,
+        emulator: Option<&Emulator>,
+    ) -> Result<Self, Error> {
+        let place = match walls {
+            Walls::Namespaces => None,
+            Walls::Chroot(_) if emulator.is_some() => return Err(Error::EmulatorInChroot),
+            Walls::Chroot(folder) => Some(plain::Place::make(folder)?),
+        };
+        let plan = Plan {
+            plain: place.as_ref().map(|place| place.tree().to_owned()),
+            ..plan(&limits, emulator)
+        };
         let (ours, theirs) = rustix::net::socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -242,11 +277,13 @@ impl Prepared {
         wait_for(helper);
         let (answer, _) = first?;
         let process = Pid::from_raw(answer.value).ok_or(Error::Gone)?;
-        let inside = Inside { process, control: ours, not_send: PhantomData };
+        let is_plain = place.is_some();
+        let inside = Inside { process, control: ours, is_plain, not_send: PhantomData };
         request::send(inside.control.as_fd(), b"m", None)?;
         let (_, directory) = expect(&inside.control, Kind::Ready)?;
         let directory = directory.ok_or(Error::Gone)?;
-        Ok(Self { inside, directory, record: Record::default(), limits })
+        let record = if is_plain { Record::holding() } else { Record::default() };
+        Ok(Self { inside, directory, record, limits, place })
     }
 
     /// The directory to lay the tree out in. It has a name for this process alone.
@@ -260,9 +297,10 @@ impl Prepared {
     /// # Errors
     /// [`Error::Unmarkable`].
     pub fn mark(&mut self, path: &TreePath, marks: Marks) -> Result<(), Error> {
-        let inode = inode_at(&self.directory, path)
+        let (inode, file) = inode_at(&self.directory, path)
             .map_err(|errno| Error::Unmarkable { path: path.clone(), source: errno.into() })?;
         *self.record.entry(inode) = marks;
+        self.record.hold(inode, file);
         Ok(())
     }
 
@@ -271,13 +309,18 @@ impl Prepared {
     /// # Errors
     /// As [`Prepared::new`], and [`Error::Thread`].
     pub fn enter(self) -> Result<Sandbox, Error> {
-        let Self { inside, directory, record, limits } = self;
+        let Self { inside, directory, record, limits, place } = self;
+        let mut shown = Vec::new();
+        if let Some(place) = &place {
+            place.put_dev_aside(&directory)?;
+            shown = plain::path_shown(&directory)?;
+        }
         request::send(inside.control.as_fd(), b"e", None)?;
         let (_, listener) = expect(&inside.control, Kind::Entered)?;
         let listener = listener.ok_or(Error::Gone)?;
         let copy = rustix::io::fcntl_dupfd_cloexec(&directory, 0)?;
-        let supervisor = Supervisor::start(listener, copy, record)?;
-        Ok(Sandbox { inside, directory, supervisor, limits })
+        let supervisor = Supervisor::start(listener, copy, shown, record)?;
+        Ok(Sandbox { inside, directory, supervisor, limits, place })
     }
 }
 
@@ -306,9 +349,12 @@ impl Sandbox {
     /// # Errors
     /// [`Error::Unmarkable`].
     pub fn mark(&self, path: &TreePath, marks: Marks) -> Result<(), Error> {
-        let inode = inode_at(&self.directory, path)
+        let (inode, file) = inode_at(&self.directory, path)
             .map_err(|errno| Error::Unmarkable { path: path.clone(), source: errno.into() })?;
-        self.supervisor.change(|record| *record.entry(inode) = marks);
+        self.supervisor.change(|record| {
+            *record.entry(inode) = marks;
+            record.hold(inode, file);
+        });
         Ok(())
     }
 
@@ -339,10 +385,16 @@ impl Sandbox {
     }
 
     /// Ends the sandbox; what it did to its tree can be read until the result is dropped.
-    pub fn finish(self) -> Left {
-        let Self { inside, directory, supervisor, .. } = self;
+    ///
+    /// # Errors
+    /// [`Error::Control`], of a plain chroot only.
+    pub fn finish(self) -> Result<Left, Error> {
+        let Self { inside, directory, supervisor, place, .. } = self;
         drop(inside);
-        Left { directory, record: supervisor.finish() }
+        if let Some(place) = place {
+            place.put_dev_back(&directory)?;
+        }
+        Ok(Left { directory, record: supervisor.finish() })
     }
 }
 
@@ -358,12 +410,18 @@ impl Left {
     /// [`Error::Unmarkable`].
     pub fn inode(&self, path: &TreePath) -> Result<u64, Error> {
         inode_at(&self.directory, path)
+            .map(|(inode, _)| inode)
             .map_err(|errno| Error::Unmarkable { path: path.clone(), source: errno.into() })
     }
 }
 
 impl Inside {
     fn kill(&self) {
+        if self.is_plain {
+            // It kills all others and ends when nobody speaks with it any more.
+            let _closed_already = rustix::net::shutdown(&self.control, Shutdown::Both);
+            return;
+        }
         // It is our child and was not waited for, so the number is its own; it may be dead.
         let _dead_already =
             rustix::process::kill_process(self.process, rustix::process::Signal::KILL);
@@ -387,6 +445,7 @@ fn plan(limits: &Limits, emulator: Option<&Emulator>) -> Plan {
         processes: text(limits.processes.to_string()),
         resources: limits.resources(),
         emulator: emulator.cloned(),
+        plain: None,
         filter: filter::program(),
     }
 }
@@ -418,12 +477,14 @@ fn path_of(directory: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()))
 }
 
-fn inode_at(directory: &OwnedFd, path: &TreePath) -> rustix::io::Result<u64> {
+/// The number of a path's inode, and the file itself.
+fn inode_at(directory: &OwnedFd, path: &TreePath) -> rustix::io::Result<(u64, OwnedFd)> {
     if path.is_root() {
-        return Ok(rustix::fs::fstat(directory)?.st_ino);
+        let copy = rustix::io::fcntl_dupfd_cloexec(directory, 0)?;
+        return Ok((rustix::fs::fstat(directory)?.st_ino, copy));
     }
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let file = rustix::fs::openat2(directory, path.as_bytes(), flags, Mode::empty(), resolve)?;
-    Ok(rustix::fs::statat(&file, c"", AtFlags::EMPTY_PATH)?.st_ino)
+    Ok((rustix::fs::statat(&file, c"", AtFlags::EMPTY_PATH)?.st_ino, file))
 }

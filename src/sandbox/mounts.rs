@@ -21,7 +21,7 @@ use super::step::{At, Failure, Step};
 /// Device nodes that are shown. None gives access to a thing of the host.
 const DEVICES: [&CStr; 5] = [c"null", c"zero", c"full", c"random", c"urandom"];
 /// Links in `/dev`, as in every Linux system.
-const DEVICE_LINKS: [(&CStr, &CStr); 4] = [
+pub(super) const DEVICE_LINKS: [(&CStr, &CStr); 4] = [
     (c"/proc/self/fd", c"fd"),
     (c"/proc/self/fd/0", c"stdin"),
     (c"/proc/self/fd/1", c"stdout"),
@@ -183,11 +183,11 @@ fn attach(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> rustix::io::Result<()
 }
 
 /// Opens a directory right below another one, following no link.
-fn directory_below(parent: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<OwnedFd> {
+pub(super) fn directory_below(parent: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<OwnedFd> {
     openat2(parent, name, path_only() | OFlags::DIRECTORY, Mode::empty(), below())
 }
 
-const fn path_only() -> OFlags {
+pub(super) const fn path_only() -> OFlags {
     OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC)
 }
 

@@ -21,6 +21,8 @@ pub(super) struct Named<'a> {
     pub(super) path: &'a [u8],
     /// Whether a link at the end is followed.
     pub(super) follow: bool,
+    /// What `/proc` shows before the paths of the tree.
+    pub(super) shown: &'a [u8],
 }
 
 /// Opens what a call names. An empty path is the directory descriptor itself.
@@ -67,9 +69,11 @@ fn absolute(named: Named<'_>) -> Result<Vec<u8>> {
         return Ok(named.path.to_vec());
     }
     let link = link_to(named.process, named.directory);
-    // The kernel shows paths of another mount namespace from that namespace's root.
-    let mut path = rustix::fs::readlinkat(CWD, link, Vec::new())?.into_bytes();
-    if !path.starts_with(b"/") {
+    // The kernel shows paths of another mount namespace from that namespace's root, and those of a
+    // plain chroot from ours.
+    let path = rustix::fs::readlinkat(CWD, link, Vec::new())?.into_bytes();
+    let mut path = path.strip_prefix(named.shown).ok_or(Errno::NOENT)?.to_vec();
+    if !path.is_empty() && !path.starts_with(b"/") || path.is_empty() && named.shown.is_empty() {
         return Err(Errno::NOENT);
     }
     path.push(b'/');

@@ -1,9 +1,11 @@
 //! What an ordinary user cannot make on disk, kept in memory: owners, devices, attributes.
 //!
 //! The key is the inode's number. The file system under the sandbox is one tmpfs of its own, which
-//! never uses a number twice; so an entry whose file is gone does no harm.
+//! never uses a number twice; so an entry whose file is gone does no harm. On disk, for a plain
+//! chroot, numbers are used again: there every recorded file is held open, so that it keeps its own.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 
 use crate::tree::Device;
 
@@ -30,12 +32,26 @@ pub enum Node {
 }
 
 /// The marks of all files that have any, by inode number.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Default)]
 pub struct Record {
     marks: BTreeMap<u64, Marks>,
+    /// The recorded files, where that keeps their numbers from being used again.
+    held: Option<BTreeMap<u64, OwnedFd>>,
 }
 
 impl Record {
+    /// A record for a file system that uses the numbers of removed files again.
+    pub(super) fn holding() -> Self {
+        Self { held: Some(BTreeMap::new()), ..Self::default() }
+    }
+
+    /// Takes note of the file that an entry is about.
+    pub(super) fn hold(&mut self, inode: u64, file: OwnedFd) {
+        if let Some(held) = &mut self.held {
+            held.entry(inode).or_insert(file);
+        }
+    }
+
     /// The marks of an inode, if it has any.
     pub fn get(&self, inode: u64) -> Option<&Marks> {
         self.marks.get(&inode)

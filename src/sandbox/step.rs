@@ -36,6 +36,12 @@ pub enum Step {
     Mask,
     /// Making the tree the root.
     Pivot,
+    /// Likewise, without namespaces.
+    Root,
+    /// Making devices, without namespaces.
+    Nodes,
+    /// Listing the processes to be ended, without namespaces.
+    Children,
     /// Naming the machine.
     Name,
     /// Giving capabilities up.
@@ -47,7 +53,7 @@ pub enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 21] = [
         Self::Descriptors,
         Self::Namespaces,
         Self::Mapping,
@@ -62,6 +68,9 @@ impl Step {
         Self::Proc,
         Self::Mask,
         Self::Pivot,
+        Self::Root,
+        Self::Nodes,
+        Self::Children,
         Self::Name,
         Self::Capabilities,
         Self::Filter,
@@ -90,6 +99,11 @@ impl Step {
             Self::Proc => "mount /proc",
             Self::Mask => "cover files of /proc",
             Self::Pivot => "make the tree the root",
+            Self::Root => "change the root directory (chroot)",
+            Self::Nodes => {
+                "make the devices null, zero, full, random and urandom for a plain chroot"
+            }
+            Self::Children => "list child processes in /proc",
             Self::Name => "name the machine",
             Self::Capabilities => "give capabilities up",
             Self::Filter => "install a filter of system calls",

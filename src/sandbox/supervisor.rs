@@ -22,14 +22,23 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts answering. `tree` is the tree's root without mounts inside.
-    pub(super) fn start(listener: OwnedFd, tree: OwnedFd, record: Record) -> Result<Self, Error> {
+    /// Starts answering. `tree` is the tree's root without mounts inside, `shown` what `/proc` shows
+    /// before its paths.
+    pub(super) fn start(
+        listener: OwnedFd,
+        tree: OwnedFd,
+        shown: Vec<u8>,
+        record: Record,
+    ) -> Result<Self, Error> {
         let device = rustix::fs::fstat(&tree)?.st_dev;
         let record = Arc::new(Mutex::new(record));
         let shared = Arc::clone(&record);
         let thread = std::thread::Builder::new()
             .name("system calls".into())
-            .spawn(move || answer_all(&listener, &tree, device, &shared))
+            .spawn(move || {
+                let place = Tree { root: &tree, device, shown: &shown };
+                answer_all(&listener, &place, &shared);
+            })
             .map_err(Error::Thread)?;
         Ok(Self { thread, record })
     }
@@ -48,7 +57,14 @@ impl Supervisor {
     }
 }
 
-fn answer_all(listener: &OwnedFd, tree: &OwnedFd, device: u64, record: &Mutex<Record>) {
+/// Where the files are that calls name.
+struct Tree<'a> {
+    root: &'a OwnedFd,
+    device: u64,
+    shown: &'a [u8],
+}
+
+fn answer_all(listener: &OwnedFd, place: &Tree<'_>, record: &Mutex<Record>) {
     kernel::wake_synchronously(listener.as_fd());
     loop {
         let mut waits = [PollFd::new(listener, PollFlags::IN)];
@@ -66,7 +82,8 @@ fn answer_all(listener: &OwnedFd, tree: &OwnedFd, device: u64, record: &Mutex<Re
         let Ok(Some(call)) = kernel::receive_notification(listener.as_fd()) else { continue };
         let still_waits = || kernel::still_waits(listener.as_fd(), call.id);
         let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
-        let reply = Calls { tree, device, record: &mut record }.answer(&call, still_waits);
+        let Tree { root: tree, device, shown } = *place;
+        let reply = Calls { tree, device, shown, record: &mut record }.answer(&call, still_waits);
         drop(record);
         let (val, error, flags) = match reply {
             #[expect(clippy::cast_possible_truncation, reason = "the flag is 1")]

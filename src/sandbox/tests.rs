@@ -24,7 +24,11 @@ const INSIDE: &str = "sandbox::tests::inside";
 
 /// Lays out a tree with this binary as `/probe`, and what it needs.
 fn prepared(limits: Limits) -> Prepared {
-    let prepared = Prepared::new(limits, None).unwrap();
+    prepared_within(limits, Walls::Namespaces)
+}
+
+fn prepared_within(limits: Limits, walls: Walls<'_>) -> Prepared {
+    let prepared = Prepared::new(limits, walls, None).unwrap();
     let root = prepared.directory();
     for directory in ["proc", "dev", "tmp", "etc"] {
         fs_err::create_dir(root.join(directory)).unwrap();
@@ -448,7 +452,10 @@ fn s4_s7_s9_s10_calls_that_no_script_needs_fail() {
 
 #[test]
 fn s11_s12_owners_devices_and_capabilities_are_answered_and_recorded() {
-    let mut prepared = prepared(Limits::default());
+    owners_are_recorded(prepared(Limits::default()));
+}
+
+fn owners_are_recorded(mut prepared: Prepared) {
     fs_err::write(prepared.directory().join("etc/given"), b"").unwrap();
     let given = TreePath::parse("etc/given").unwrap();
     prepared.mark(&given, Marks { uid: 5, gid: 6, ..Marks::default() }).unwrap();
@@ -456,7 +463,7 @@ fn s11_s12_owners_devices_and_capabilities_are_answered_and_recorded() {
     let (_, printed) = probe_in(&mut sandbox, "owners").unwrap();
     let expected = ["0:42", "42", "5:6", "ok", "60640", "0", "ok", "ok", "100755"];
     assert_eq!(answers(&printed), expected);
-    let left = sandbox.finish();
+    let left = sandbox.finish().unwrap();
     let marks = |path: &str| {
         let inode = left.inode(&TreePath::parse(path).unwrap()).unwrap();
         left.record.get(inode).cloned().unwrap_or_default()
@@ -507,6 +514,44 @@ fn s15_what_a_script_leaves_running_is_gone_before_the_next_step() {
     let before = fs_err::read(&file).unwrap_or_default();
     std::thread::sleep(Duration::from_millis(50));
     assert_eq!(fs_err::read(&file).unwrap_or_default(), before);
+}
+
+#[test]
+fn s18_a_plain_chroot_is_for_root_only_and_records_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let walls = Walls::Chroot(folder.path());
+    if !rustix::process::geteuid().is_root() {
+        let refused = Prepared::new(Limits::default(), walls, None);
+        assert!(matches!(refused, Err(Error::NotRoot)), "{refused:?}");
+        return;
+    }
+    let prepared = prepared_within(Limits::default(), walls);
+    fs_err::write(prepared.directory().join("dev/own"), "the tree's own").unwrap();
+    owners_are_recorded(prepared);
+    let tree = folder.path().join("tree");
+    assert_eq!(fs_err::read_dir(tree.join("dev")).unwrap().count(), 1);
+    assert!(folder.path().join("used-dev/null").exists());
+}
+
+#[test]
+fn s18_a_plain_chroot_ends_what_a_script_started() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { wall: Duration::from_secs(2), ..Limits::default() };
+    let mut sandbox = prepared_within(limits, Walls::Chroot(folder.path())).enter().unwrap();
+    let (status, _) = probe_in(&mut sandbox, "daemon").unwrap();
+    assert!(status.is_success());
+    let file = sandbox.directory().join("tmp/alive");
+    let before = fs_err::read(&file).unwrap_or_default();
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(fs_err::read(&file).unwrap_or_default(), before);
+    let begin = Instant::now();
+    let error = probe_in(&mut sandbox, "sleep").unwrap_err();
+    assert!(matches!(error, Error::TookTooLong { .. }), "{error}");
+    drop(sandbox);
+    assert!(begin.elapsed() < Duration::from_secs(7));
 }
 
 #[test]

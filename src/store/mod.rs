@@ -120,6 +120,19 @@ impl Store {
         self.shared.root.path()
     }
 
+    /// Makes a folder for this run alone, which only its user may enter. What killed runs left of
+    /// this kind is removed.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`], [`Error::Disk`].
+    pub fn temporary_folder(&self, prefix: &str) -> Result<TemporaryFolder, Error> {
+        if !self.shared.is_writable {
+            return Err(Error::ReadOnly { path: self.root().into() });
+        }
+        temporary::reap(&self.shared.temporary, OsStr::new(prefix))?;
+        TemporaryFolder::create_in(&self.shared.temporary, OsStr::new(prefix))
+    }
+
     fn temporary(&self, prefix: &str) -> Result<Temporary, Error> {
         if !self.shared.is_writable {
             return Err(Error::ReadOnly { path: self.root().into() });

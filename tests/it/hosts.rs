@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use osbuilder::digest::Digest;
+use osbuilder::store::directory;
 use osbuilder_testkit::repository::Repository;
 
 use crate::judge;
@@ -79,4 +80,56 @@ fn s18_a_host_that_forbids_user_namespaces_is_refused_and_the_setting_is_named()
     }
     assert_eq!((status, out), (Some(4), Vec::new()), "{told}");
     assert!(told.contains("sysctl user.max_user_namespaces=10000"), "{told}");
+}
+
+/// What Docker leaves to root in a container.
+const CAPABILITIES_OF_A_CONTAINER: &str = "-all,+chown,+dac_override,+fowner,+fsetid,+kill,\
+    +setgid,+setuid,+setpcap,+net_bind_service,+net_raw,+sys_chroot,+mknod,+audit_write,+setfcap";
+
+#[test]
+fn s18_a_plain_chroot_is_used_when_root_asks_for_it_and_is_recorded() {
+    let Some(repository) = repository("1", SCRIPT) else { return };
+    let tiny = Tiny::of(&repository);
+    let run = |prefix: &[&str], more: &[&str]| {
+        let mut command = tiny.osbuilder("rootfs");
+        command.args(more);
+        let output = under(prefix, &command).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    if !rustix::process::geteuid().is_root() {
+        let (status, told) = run(&["env"], &["--plain-chroot"]);
+        assert_eq!(status, Some(4), "{told}");
+        assert!(told.contains("a plain chroot needs root"), "{told}");
+        return;
+    }
+    let (status, told) = run(&["env"], &[]);
+    assert_eq!(status, Some(0), "{told}");
+    let sandboxed = listing(&tiny.path("out/guest"));
+    let (status, told) = run(&["env"], &["--plain-chroot", "--locked"]);
+    assert_eq!(status, Some(2), "{told}");
+    assert!(told.contains("the lock is for another recipe: its place of scripts"), "{told}");
+
+    if judge::is_missing(&["setpriv"]) {
+        return;
+    }
+    let in_container = ["setpriv", "--bounding-set", CAPABILITIES_OF_A_CONTAINER];
+    let (status, told) = run(&in_container, &["--plain-chroot"]);
+    assert_eq!(status, Some(0), "{told}");
+    assert!(told.contains("scripts run in a plain chroot, as was asked"), "{told}");
+    let lock = fs_err::read_to_string(tiny.path("out/osbuilder.lock")).unwrap();
+    assert!(lock.contains("plain_chroot = true\n"), "{lock}");
+    let summary = tiny.path("out/guest/var/lib/osbuilder/osbuilder.yaml");
+    let summary = fs_err::read_to_string(summary).unwrap();
+    assert!(summary.ends_with("scripts-ran-in: \"plain chroot\"\n"), "{summary}");
+    let unlike = |line: &&String| !line.contains("osbuilder.yaml");
+    let plain = listing(&tiny.path("out/guest"));
+    assert!(plain.iter().filter(unlike).eq(sandboxed.iter().filter(unlike)));
+    assert!(plain.iter().any(|line| line.contains("etc/tiny.state") && line.contains("\t7\t8\t")));
+    assert_eq!(tiny.names("cache/temporary"), Vec::<String>::new());
+}
+
+/// The lines that describe a directory.
+fn listing(path: &std::path::Path) -> Vec<String> {
+    let (tree, _) = directory::read(path, std::num::NonZeroUsize::MIN).unwrap();
+    tree.to_listing().lines().map(str::to_owned).collect()
 }

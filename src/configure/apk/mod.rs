@@ -87,13 +87,13 @@ fn is_user_list(path: &TreePath) -> bool {
 
 /// Lays the tree out step by step, runs every script, reads the tree back.
 fn run_all(mut tree: Tree, mut packages: Packages, bench: &Bench<'_>) -> Result<Tree, Error> {
-    let Bench { pack, emulator, epoch, .. } = *bench;
+    let Bench { pack, walls, emulator, epoch, .. } = *bench;
     let shadow = text_of(&tree, "etc/shadow", bench)?;
     put_scripts(&mut tree, packages.as_slice(), bench)?;
     let steps = steps(packages.as_slice());
     let place = places(&tree, packages.as_slice(), &steps);
     let mut baseline = Baseline::default();
-    let mut prepared = Prepared::new(Limits::default(), emulator)?;
+    let mut prepared = Prepared::new(Limits::default(), walls, emulator)?;
     let disk = Disk::open(&prepared.directory())?;
     let ground = |path: &TreePath| !place.contains_key(path);
     let mark: Mark<'_> = &mut |path, marks| prepared.mark(path, marks);
@@ -122,7 +122,7 @@ fn run_all(mut tree: Tree, mut packages: Packages, bench: &Bench<'_>) -> Result<
     }
     run.triggers(packages.as_slice())?;
     let days = run.days(&shadow)?;
-    let left = run.sandbox.finish();
+    let left = run.sandbox.finish()?;
     let reader = read_back::Reader { left: &left, baseline: &baseline, before: &tree, epoch, pack };
     let mut tree = reader.read()?;
     finish::directories(&mut tree, &packages, &made);

@@ -72,13 +72,13 @@ fn run_all(
     Debs { packages, order }: &Debs,
     bench: &Bench<'_>,
 ) -> Result<Tree, Error> {
-    let Bench { store, pack, emulator, epoch, listener } = *bench;
+    let Bench { store, pack, walls, emulator, epoch, listener } = *bench;
     passing::put_in(&mut tree, packages, epoch)?;
     let late = late::paths(&tree, packages, order)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let layout = Layout { tree: &tree, contents: store, threads };
     let mut baseline = Baseline::default();
-    let mut prepared = Prepared::new(Limits::default(), emulator)?;
+    let mut prepared = Prepared::new(Limits::default(), walls, emulator)?;
     let disk = Disk::open(&prepared.directory())?;
     let mark: lay_out::Mark<'_> = &mut |path, marks| prepared.mark(path, marks);
     layout.write(&disk, &|path| !late.contains(path), &mut baseline, mark)?;
@@ -100,7 +100,7 @@ fn run_all(
     run.phase(second)?;
     run.triggers()?;
     run.write_status()?;
-    let left = run.sandbox.finish();
+    let left = run.sandbox.finish()?;
     let reader = read_back::Reader { left: &left, baseline: &baseline, before: &tree, epoch, pack };
     let mut tree = reader.read()?;
     passing::take_out(&mut tree, packages, epoch)?;

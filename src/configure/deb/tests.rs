@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use super::*;
-use crate::configure::configure_for;
 use crate::configure::foreign::{self, Runner};
+use crate::configure::{Place, configure_in};
 use crate::distro::Architecture;
 use crate::epoch::Epoch;
 use crate::package::deb::scripts::Triggers;
@@ -90,8 +90,12 @@ fn run(store: &Store, packages: Vec<Package>) -> Option<(Result<Tree, Error>, Ve
     let events = Mutex::new(Vec::new());
     let listener = |event| events.lock().unwrap().push(event);
     let epoch = Epoch::new(1_000_000_000).unwrap();
-    let result = configure_for(architecture, unpacked, epoch, store, &listener);
+    let result = configure_in(place(architecture), unpacked, epoch, store, &listener);
     Some((result.map(|configured| configured.tree), events.into_inner().unwrap()))
+}
+
+fn place(architecture: Architecture) -> Place {
+    Place { architecture, plain_chroot: false }
 }
 
 fn store() -> (tempfile::TempDir, Store) {
@@ -220,7 +224,7 @@ fn s16_a_link_that_a_script_plants_under_later_files_leads_nowhere_outside() {
     put(&mut unpacked.tree, "usr/late/file", 0o644, b"text");
     let epoch = Epoch::default();
     let architecture = Architecture::host().unwrap();
-    let result = configure_for(architecture, unpacked, epoch, &store, &crate::event::nobody);
+    let result = configure_in(place(architecture), unpacked, epoch, &store, &crate::event::nobody);
     assert!(matches!(result, Err(Error::Disk { .. })), "{result:?}");
     assert_eq!(fs_err::read_dir(outside.path()).unwrap().count(), 0);
 }
@@ -283,6 +287,6 @@ fn s19_scripts_of_another_processor_run_by_an_emulator_in_the_same_sandbox() {
     let events = Mutex::new(Vec::new());
     let listener = |event| events.lock().unwrap().push(event);
     let arm = Architecture::Aarch64;
-    configure_for(arm, unpacked, Epoch::default(), &store, &listener).unwrap();
+    configure_in(place(arm), unpacked, Epoch::default(), &store, &listener).unwrap();
     assert_eq!(printed(&events.into_inner().unwrap()), ["app postinst on ARM"]);
 }

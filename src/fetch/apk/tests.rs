@@ -65,6 +65,7 @@ fn pin_some(world: &World, wanted: impl Fn(&str) -> bool) -> Result<Lock, Error>
         release: "v1".into(),
         architecture: "x86_64".into(),
         request: Digest::of(b""),
+        plain_chroot: false,
         epoch: crate::epoch::Epoch::default(),
         repositories: indexes.repositories().iter().map(|r| r.locked().clone()).collect(),
         packages: Vec::new(),
