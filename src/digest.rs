@@ -9,6 +9,11 @@ use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
 
+/// Bytes that are read at first: most files have no more.
+const SMALL: usize = 8 << 10;
+/// Bytes that are read at a time of what is longer: few calls, and the processor's cache holds them.
+const LARGE: usize = 64 << 10;
+
 /// A SHA-256 digest (FIPS 180-4), 32 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
@@ -24,9 +29,20 @@ impl Digest {
     /// # Errors
     /// Whatever the reader reports.
     pub fn of_reader(mut reader: impl Read) -> io::Result<(Self, u64)> {
-        let mut hasher = Hasher::default();
-        let size = io::copy(&mut reader, &mut hasher)?;
-        Ok((hasher.finish(), size))
+        let (mut hasher, mut size) = (Hasher::default(), 0_u64);
+        let mut buffer = vec![0; SMALL];
+        loop {
+            let count = match reader.read(&mut buffer) {
+                Ok(0) => return Ok((hasher.finish(), size)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                count => count?,
+            };
+            hasher.update(buffer.get(..count).unwrap_or_default());
+            size = size.saturating_add(count as u64);
+            if count == SMALL {
+                buffer.resize(LARGE, 0);
+            }
+        }
     }
 
     /// Creates a digest from its 32 bytes.
@@ -149,7 +165,10 @@ mod tests {
 
     #[test]
     fn reading_and_hashing_at_once_agree() {
-        let (digest, size) = Digest::of_reader(&b"abc"[..]).unwrap();
-        assert_eq!((digest, size), (Digest::of(b"abc"), 3));
+        for length in [0, 3, SMALL - 1, SMALL, SMALL + 1, LARGE, SMALL + 3 * LARGE + 5] {
+            let bytes = vec![7; length];
+            let expected = (Digest::of(&bytes), length as u64);
+            assert_eq!(Digest::of_reader(&bytes[..]).unwrap(), expected, "{length}");
+        }
     }
 }

@@ -50,8 +50,5 @@ pub(super) fn digests<'a>(
     open: impl Fn(usize) -> Box<dyn Read + 'a> + Sync,
 ) -> io::Result<Vec<Digest>> {
     let all: Vec<usize> = (0..count).collect();
-    crew::try_map(threads, &all, |&index| {
-        let reader = io::BufReader::with_capacity(1 << 17, open(index));
-        Digest::of_reader(reader).map(|(digest, _)| digest)
-    })
+    crew::try_map(threads, &all, |&index| Digest::of_reader(open(index)).map(|(digest, _)| digest))
 }

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use super::volume::{Extent, Volume};
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
+use crate::image::verified::Verified;
 use crate::tree::Contents;
 
 /// Where the bytes of a file stand.
@@ -35,7 +36,7 @@ impl Contents for ImageContents<'_> {
             io::Error::new(io::ErrorKind::NotFound, format!("no content with digest {digest}"))
         })?;
         let bytes = FileReader::new(&self.volume, file);
-        Ok(Box::new(Verified { bytes, hasher: Some(Hasher::default()), expected: *digest }))
+        Ok(Box::new(Verified::new(bytes, *digest)))
     }
 }
 
@@ -88,31 +89,5 @@ impl Read for FileReader<'_> {
         }
         self.at = self.at.saturating_add(u64::try_from(length).map_err(io::Error::other)?);
         Ok(length)
-    }
-}
-
-/// Fails at the end unless all bytes together have the digest.
-struct Verified<'a> {
-    bytes: FileReader<'a>,
-    /// Gone once the end was seen.
-    hasher: Option<Hasher>,
-    expected: Digest,
-}
-
-impl Read for Verified<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.bytes.read(buffer)?;
-        if count > 0 {
-            if let Some(hasher) = &mut self.hasher {
-                hasher.update(buffer.get(..count).unwrap_or_default());
-            }
-        } else if !buffer.is_empty()
-            && let Some(hasher) = self.hasher.take()
-            && hasher.finish() != self.expected
-        {
-            let text = format!("the image changed: no longer the content {}", self.expected);
-            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-        }
-        Ok(count)
     }
 }

@@ -353,8 +353,7 @@ fn hash(
     threads: usize,
 ) -> Result<Vec<Digest>, Error> {
     let digests = crew::try_map(threads, files, |(_, file)| {
-        let reader = std::io::BufReader::with_capacity(1 << 17, FileReader::new(volume, file));
-        Digest::of_reader(reader).map(|(digest, _)| digest)
+        Digest::of_reader(FileReader::new(volume, file)).map(|(digest, _)| digest)
     });
     digests.map_err(|source| Error::Read { source })
 }
