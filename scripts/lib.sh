@@ -2,6 +2,9 @@
 # Sourced by bash. Messages are worded as Kata's: INFO and WARNING on standard output, OK and ERROR
 # on standard error.
 
+# As ever: a trace of the shell for whoever looks for a fault.
+[[ -z "${DEBUG:-}" ]] || set -x
+
 info() { echo "INFO: $*"; }
 warning() { echo "WARNING: $*"; }
 ok() { echo "[OK] $*" >&2; }

@@ -195,3 +195,50 @@ fn nobody_relies_on_getting_a_thread() {
         }
     }
 }
+
+/// What reads archives cannot write anything: entries go into a tree, and only the store's open
+/// directories and the sandbox bring a tree to a disk.
+#[test]
+fn c17_no_reader_of_archives_touches_a_disk() {
+    for file in files_below(&source()) {
+        let pure = ["package", "unpack", "tree", "provision", "recipe", "resolve"];
+        let is_test = file.ends_with("tests.rs");
+        if !pure.contains(&room_of(&file).as_str()) || is_test {
+            continue;
+        }
+        let text = fs_err::read_to_string(&file).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let found = ["fs_err::", "std::fs", "rustix::fs"].into_iter().find(|w| code.contains(w));
+        assert!(found.is_none(), "{}: {found:?}", file.display());
+    }
+}
+
+/// What is compiled is what the lock's digests say, and no file of the checkout is a blob that only
+/// its maker could explain: test data is made by code.
+#[test]
+fn c23_dependencies_are_locked_by_digest_and_every_file_is_text() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for lock in ["Cargo.lock", "fuzz/Cargo.lock"] {
+        let text = fs_err::read_to_string(root.join(lock)).unwrap();
+        for package in text.split("[[package]]").skip(1) {
+            let name = package.lines().find(|line| line.starts_with("name")).unwrap();
+            let source = package.lines().find(|line| line.starts_with("source"));
+            let is_ours = source.is_none();
+            let is_registry = source.is_some_and(|s| s.contains("\"registry+https://"));
+            let has_digest = package.lines().any(|line| line.starts_with("checksum"));
+            assert!(is_ours || is_registry && has_digest, "{lock}: {name}");
+        }
+    }
+    for folder in
+        ["src", "tests", "testkit", "guest-probe", "xtask", "fuzz/fuzz_targets", "recipes"]
+    {
+        for file in every_file_below(&root.join(folder)) {
+            assert!(fs_err::read_to_string(&file).is_ok(), "{} is no text", file.display());
+        }
+    }
+}
+
+fn every_file_below(path: &Path) -> Vec<PathBuf> {
+    let paths = fs_err::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    paths.flat_map(|p| if p.is_dir() { every_file_below(&p) } else { vec![p] }).collect()
+}

@@ -77,9 +77,10 @@ const READ: [&str; 38] = [
 ];
 
 /// Variables that are somebody else's business, or make's, or that only say what is so anyway.
-const ELSEWHERE: [&str; 17] = [
+const ELSEWHERE: [&str; 18] = [
     "AGENT",
     "BUILD_METHOD",
+    "DEBUG",
     "DISTRO",
     "GOPATH",
     "GROUP",
@@ -98,11 +99,17 @@ const ELSEWHERE: [&str; 17] = [
 ];
 
 /// Variables of today's Kata that have no effect here, and why.
-const WITHOUT_EFFECT: [(&str, &str); 12] = [
-    ("DEBUG", "there is no shell to trace"),
+const WITHOUT_EFFECT: [(&str, &str); 18] = [
+    ("AGENT_PATH", "it is for dracut, which is not used; AGENT_SOURCE_BIN names a ready agent"),
     ("DISTRO_REPO", "it is for RPM distributions"),
     ("DNF_CONF", "it is for RPM distributions"),
     ("DOCKER_RUNTIME", "no container is needed"),
+    ("DRACUT_CONF_DIR", NO_DRACUT),
+    ("DRACUT_DIR", NO_DRACUT),
+    ("DRACUT_KMODULES", NO_DRACUT),
+    ("DRACUT_KVERSION", NO_DRACUT),
+    ("DRACUT_OPTIONS", NO_DRACUT),
+    ("DRACUT_OVERLAY_DIR", NO_DRACUT),
     ("GRACEFUL_EXIT", "no distribution here may fail"),
     ("IMAGE_REGISTRY", "no container is needed"),
     ("INSIDE_CONTAINER", "no container is needed"),
@@ -112,6 +119,8 @@ const WITHOUT_EFFECT: [(&str, &str); 12] = [
     ("NVIDIA_GPU_EXTENSION_CONTAINER", "no container is needed"),
     ("PKG_MANAGER", "no package manager of the host is used"),
 ];
+
+const NO_DRACUT: &str = "dracut is not used";
 
 /// Variables that Kata 1.x read.
 const OBSOLETE: [&str; 14] = [
@@ -433,6 +442,48 @@ mod tests {
             initrd: Some("/out/x.initrd".into()),
         };
         assert_eq!(destinations, expected);
+    }
+
+    /// The variables of Kata's `rootfs.sh`, `lib.sh`, `image_builder.sh`, `initrd_builder.sh` and
+    /// Makefile, of 4.x and 1.x.
+    const KATA: &str = "AGENT_BIN AGENT_INIT AGENT_PATH AGENT_POLICY AGENT_POLICY_FILE \
+        AGENT_SOURCE_BIN AGENT_TARBALL AGENT_VERSION ARCH BLOCK_SIZE BUILD_METHOD BUILD_VARIANT \
+        CMAKE_VERSION COCO_GUEST_COMPONENTS_TARBALL CONFIDENTIAL_GUEST DEBUG DISTRO DISTRO_REPO \
+        DNF_CONF DOCKER_RUNTIME DRACUT_CONF_DIR DRACUT_DIR DRACUT_KMODULES DRACUT_KVERSION \
+        DRACUT_OPTIONS DRACUT_OVERLAY_DIR EXTRA_PKGS FS_TYPE GOPATH GO_AGENT_PKG GO_VERSION \
+        GRACEFUL_EXIT GROUP GUEST_HOOKS_TARBALL IMAGE IMAGES_BUILD_DEST IMAGE_REGISTRY \
+        IMAGE_SIZE_ALIGNMENT_MB INITRD_IMAGE INSIDE_CONTAINER INSTALL_IN_GOPATH KATA_BRANCH \
+        KATA_REPO KBUILD_SIGN_PIN KERNEL_MODULES_DIR LIBC LOG_FILE MEASURED_ROOTFS MUSL_VERSION \
+        NSDAX_BIN NVIDIA_GPU_EXTENSION_CONTAINER NVIDIA_GPU_STACK OSBUILDER_DIR \
+        OSBUILDER_USE_CHRONIC OSBUILDER_VERSION OS_DISTRO OS_NAME OS_VERSION PACKAGE_MANAGER \
+        PAUSE_IMAGE_TARBALL PKG_MANAGER REPO_COMPONENTS REPO_DOMAIN REPO_TRANSPORT REPO_URL \
+        REPO_URL_X86_64 ROOTFS_BUILD_DEST ROOTFS_DIR ROOTFS_MARKER_SUFFIX ROOTFS_ONLY \
+        ROOT_FREE_SPACE RUST_AGENT RUST_AGENT_PKG RUST_VERSION SECCOMP SELINUX SKIP_DAX_HEADER \
+        SKIP_ROOTFS_CHECK SOURCE_DATE_EPOCH TARGET_IMAGE TARGET_INITRD TARGET_ROOTFS \
+        TARGET_ROOTFS_MARKER USE_DOCKER USE_PODMAN branch";
+
+    #[test]
+    fn no_variable_of_kata_s_is_unknown_and_each_is_in_one_list() {
+        let without_effect = WITHOUT_EFFECT.iter().map(|(name, _)| *name);
+        let mut known: Vec<&str> =
+            READ.into_iter().chain(ELSEWHERE).chain(OBSOLETE).chain(without_effect).collect();
+        known.sort_unstable();
+        assert!(known.windows(2).all(|pair| pair[0] != pair[1]), "{known:?}");
+        for name in KATA.split_whitespace() {
+            assert!(known.contains(&name), "{name} is not known");
+        }
+        let own = ["AGENT", "OSBUILDER_PLAIN_CHROOT"];
+        let kata: Vec<&str> = KATA.split_whitespace().collect();
+        for name in known.into_iter().filter(|name| !own.contains(name)) {
+            assert!(kata.contains(&name), "{name} is not Kata's");
+        }
+    }
+
+    #[test]
+    fn the_plain_chroot_has_a_variable_of_its_own() {
+        let asked = |value| with(&[("OSBUILDER_PLAIN_CHROOT", value)]).unwrap();
+        assert!(asked("yes").recipe.plain_chroot && !asked("no").recipe.plain_chroot);
+        assert!(with(&[("OSBUILDER_PLAIN_CHROOT", "1")]).is_err());
     }
 
     #[test]

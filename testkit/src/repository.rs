@@ -28,6 +28,8 @@ pub struct Repository {
     pub valid_until: Option<u32>,
     /// Whether indexes are also there under the names of their digests.
     pub by_hash: bool,
+    /// Further lines of the release file.
+    pub fields: String,
     /// Its packages.
     pub packages: Vec<Package>,
 }
@@ -118,6 +120,7 @@ impl Repository {
             date,
             valid_until: None,
             by_hash: true,
+            fields: String::new(),
             packages: Vec::new(),
         }
     }
@@ -161,6 +164,7 @@ impl Repository {
         if self.by_hash {
             text.push_str("Acquire-By-Hash: yes\n");
         }
+        text.push_str(&self.fields);
         text.push_str("SHA256:\n");
         for (path, content) in indexes {
             writeln!(text, " {} {} {path}", sha256(content), content.len()).unwrap();

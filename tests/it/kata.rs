@@ -236,6 +236,44 @@ fn make_s_small_targets_answer() {
 }
 
 #[test]
+fn make_s_variables_have_kata_s_defaults() {
+    let shop = Workshop::new();
+    let here = project().display();
+    let cases: [(&str, &str); 13] = [
+        ("BUILD_METHOD", "distro"),
+        ("AGENT_INIT", "no"),
+        ("ROOTFS_BUILD_DEST", &format!("{here}")),
+        ("IMAGES_BUILD_DEST", &format!("{here}")),
+        ("ROOTFS_MARKER_SUFFIX", "_rootfs.done"),
+        ("TARGET_ROOTFS", &format!("{here}/debian_rootfs")),
+        ("TARGET_ROOTFS_MARKER", &format!("{here}/.debian_rootfs.done")),
+        ("TARGET_IMAGE", &format!("{here}/kata-containers.img")),
+        ("TARGET_INITRD", &format!("{here}/kata-containers-initrd.img")),
+        ("VERSION_FILE", "./VERSION"),
+        ("OSBUILDER_USE_CHRONIC", ""),
+        ("KATADIR", "/usr/libexec/kata-containers"),
+        ("OSBUILDER_DIR", "/usr/libexec/kata-containers/osbuilder"),
+    ];
+    let goals: Vec<String> = cases.iter().map(|(name, _)| format!("print-{name}")).collect();
+    let goals: Vec<&str> = goals.iter().map(String::as_str).collect();
+    let printed = shop.run("make", &goals, &[]).stdout;
+    let printed: Vec<&str> = printed.lines().collect();
+    for ((name, expected), found) in cases.iter().zip(printed) {
+        assert_eq!(*expected, found, "{name}");
+    }
+    // DISTRO and AGENT_INIT are taken from the environment, folders from the command line only.
+    let variables = [("DISTRO", "ubuntu"), ("AGENT_INIT", "yes"), ("ROOTFS_BUILD_DEST", "/x")];
+    let printed = shop.run("make", &["print-TARGET_ROOTFS", "print-AGENT_INIT"], &variables);
+    assert_eq!(printed.stdout, format!("{here}/ubuntu_rootfs\nyes\n"));
+    let version = shop.path("VERSION");
+    fs_err::write(&version, "# a comment\n4.1.0\nmore\n").unwrap();
+    let file = format!("VERSION_FILE={}", version.display());
+    assert_eq!(shop.run("make", &["print-VERSION", &file], &[]).stdout, "4.1.0\n");
+    let none = ["print-VERSION", "VERSION_FILE=/nowhere"];
+    assert_eq!(shop.run("make", &none, &[]).stdout, "unknown\n");
+}
+
+#[test]
 fn an_installed_copy_works_without_the_sources() {
     let shop = Workshop::new();
     let root = shop.text("root");

@@ -20,6 +20,7 @@ mod image;
 mod judge;
 mod kata;
 mod mounted;
+mod options;
 mod program;
 mod reference;
 mod rootfs;

@@ -9,22 +9,22 @@ use tempfile::TempDir;
 use crate::program::osbuilder_in;
 
 /// When the archives were made.
-const MADE: u32 = 1_700_000_000;
+pub(crate) const MADE: u32 = 1_700_000_000;
 
 /// An archive, whoever signs it, and a place to build in.
-struct World {
+pub(crate) struct World {
     folder: TempDir,
 }
 
 /// What the program did.
 #[derive(Debug)]
-struct Outcome {
-    status: Option<i32>,
-    told: String,
+pub(crate) struct Outcome {
+    pub(crate) status: Option<i32>,
+    pub(crate) told: String,
 }
 
 impl World {
-    fn new(suites: &[Repository]) -> Self {
+    pub(crate) fn new(suites: &[Repository]) -> Self {
         let (folder, key) = (tempfile::tempdir().unwrap(), Key::default());
         for suite in suites {
             write(&suite.files(&key), &folder.path().join("archive"));
@@ -34,16 +34,25 @@ impl World {
         Self { folder }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         fs_err::read_to_string(self.path(name)).unwrap()
     }
 
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     /// Builds from the archive, and from nothing else.
-    fn run(&self, verb: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Outcome {
+    pub(crate) fn run(
+        &self,
+        verb: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Outcome {
         let mirror = format!("file://{}", self.path("archive").display());
         let fixed = ["--mirror", &mirror, "--key", "key.asc", "--arch", "x86_64"];
         let all = [&[verb], &fixed[..], arguments].concat();
@@ -54,7 +63,7 @@ impl World {
 }
 
 /// A suite of an archive that calls every pocket by the release's name.
-fn pocket(suite: &str, packages: &[(&str, &str)]) -> Repository {
+pub(crate) fn pocket(suite: &str, packages: &[(&str, &str)]) -> Repository {
     let empty = Repository::new(suite, MADE);
     let codename = suite.split('-').next().unwrap().to_owned();
     packages.iter().fold(Repository { codename, ..empty }, |suite, (name, version)| {
@@ -73,7 +82,7 @@ fn places(name: &str, version: &str) -> Package {
 }
 
 /// A package with an init, so that there is something to start.
-fn init(version: &str) -> Package {
+pub(crate) fn init(version: &str) -> Package {
     let mut package = places("init", version);
     for path in ["usr/lib/systemd/systemd", "usr/sbin/init"] {
         package.files.push((path.to_owned(), 0o755, b"a program".to_vec()));
