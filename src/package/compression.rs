@@ -1,12 +1,12 @@
-//! Decompression of foreign bytes, streaming and bounded: gzip, xz, zstd, bzip2, or none.
+//! Decompression of foreign bytes, streaming and bounded: gzip, deflate, xz, zstd, bzip2, or none.
 //!
 //! A buffered reader comes in, a reader of the plain bytes goes out. It ends well only if the
 //! compressed stream was complete, its stored checksums agree, and nothing follows it: exactly one
-//! gzip member, xz stream, zstd frame or bzip2 stream. Concatenated ones are refused unless a caller
+//! gzip member, deflate stream, xz stream, zstd frame or bzip2 stream. Concatenated ones are refused unless a caller
 //! asks for them, so that no two readers can disagree about where the data ends. Output, expansion
 //! and memory are limited.
 //!
-//! Formats: RFC 1952 (gzip), the .xz file format 1.2, RFC 8878 (zstd); bzip2 by its library.
+//! Formats: RFC 1952 (gzip), RFC 1951 (deflate), the .xz file format 1.2, RFC 8878 (zstd); bzip2 by its library.
 
 use std::fmt;
 use std::io::{self, BufRead, Read};
@@ -25,6 +25,8 @@ pub enum Compression {
     None,
     /// gzip.
     Gzip,
+    /// Deflate, as it is within gzip: no name, no mark and no checksum.
+    Deflate,
     /// xz.
     Xz,
     /// Zstandard.
@@ -62,6 +64,7 @@ impl Compression {
         match self {
             Self::None => "uncompressed",
             Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
             Self::Xz => "xz",
             Self::Zstd => "zstd",
             Self::Bzip2 => "bzip2",
@@ -290,6 +293,7 @@ impl Codec {
         Ok(match format {
             Compression::None => Self::None,
             Compression::Gzip => Self::Gzip(Box::new(Gzip::new_gzip(15))),
+            Compression::Deflate => Self::Gzip(Box::new(Gzip::new(false))),
             Compression::Xz => {
                 let memory = (1_u64 << WINDOW_LOG).saturating_add(XZ_SLACK);
                 Self::Xz(Xz::new_stream_decoder(memory, TELL_UNSUPPORTED_CHECK)?)
@@ -397,6 +401,12 @@ pub(crate) mod tests {
             Compression::None => plain.to_vec(),
             Compression::Gzip => {
                 let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+                encoder.write_all(plain).unwrap();
+                encoder.finish().unwrap()
+            }
+            Compression::Deflate => {
+                let mut encoder =
+                    flate2::write::DeflateEncoder::new(Vec::new(), Default::default());
                 encoder.write_all(plain).unwrap();
                 encoder.finish().unwrap()
             }

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::sync::LazyLock;
 
 use rand::SeedableRng as _;
+use rsa::pkcs1::EncodeRsaPublicKey as _;
 use rsa::pkcs8::{EncodePublicKey as _, LineEnding};
 use rsa::{Pkcs1v15Sign, RsaPrivateKey};
 use sha1::Digest as _;
@@ -66,6 +67,17 @@ impl Key {
     pub fn public(&self) -> Vec<u8> {
         let public = self.private.to_public_key();
         public.to_public_key_pem(LineEnding::LF).unwrap().into_bytes()
+    }
+
+    /// The SHA-512 of its numbers, by which version 3 calls it.
+    pub(crate) fn id(&self) -> Vec<u8> {
+        let public = self.private.to_public_key();
+        sha2::Sha512::digest(public.to_pkcs1_der().unwrap().as_bytes()).to_vec()
+    }
+
+    /// A signature over the SHA-512 of a message.
+    pub(crate) fn sign_sha512(&self, message: &[u8]) -> Vec<u8> {
+        self.sign(Algorithm::Sha512, message).content
     }
 
     /// The part of a file that stands before what it signs.

@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot make its input should stop at once")]
 
 pub mod alpine;
+pub mod alpine3;
 pub mod key;
 pub mod repository;
 pub mod server;

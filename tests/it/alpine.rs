@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use osbuilder::store::directory;
 use osbuilder::tree::{Inode, Kind};
 use osbuilder_testkit::alpine::{Algorithm, Entry, Key, Package, repository};
-use osbuilder_testkit::repository::write;
+use osbuilder_testkit::alpine3;
+use osbuilder_testkit::repository::{Files, write};
 use tempfile::TempDir;
 
 use crate::judge;
@@ -29,10 +30,23 @@ struct Outcome {
 impl World {
     /// An archive of the latest stable branch.
     fn new(packages: &[Package]) -> Self {
+        let key = Key::trusted();
+        Self::made(packages, |folder, packages| {
+            repository(folder, packages, &key, Algorithm::Sha256)
+        })
+    }
+
+    /// The same in the formats of version 3.
+    fn third(packages: &[Package]) -> Self {
+        Self::made(packages, |folder, packages| {
+            alpine3::repository(folder, packages, &Key::trusted())
+        })
+    }
+
+    fn made(packages: &[Package], make: impl Fn(&str, &[Package]) -> Files) -> Self {
         let (folder, key) = (tempfile::tempdir().unwrap(), Key::trusted());
         for (component, packages) in [("main", packages), ("community", &[])] {
-            let files =
-                repository(&format!("v3.24/{component}"), packages, &key, Algorithm::Sha256);
+            let files = make(&format!("v3.24/{component}"), packages);
             write(&files, &folder.path().join("archive"));
         }
         fs_err::write(folder.path().join(&key.name), key.public()).unwrap();
@@ -110,6 +124,29 @@ fn the_default_is_kata_s_list_with_the_agent_as_first_process() {
     let built = without.run(&[&arguments[..], &["-o", "guest"]].concat(), &variables);
     assert_eq!(built.status, Some(0), "{}", built.told);
     assert!(!without.path("guest/usr/share/libseccomp").exists());
+}
+
+#[test]
+fn packages_of_version_3_become_the_same_guest() {
+    let mut packages = katas();
+    let script = "#!/bin/sh\nexit 0\n";
+    packages[0] = packages[0].clone().script(".post-deinstall", script);
+    let owned = Entry::file("usr/share/bash/own", 0o4755, b"x");
+    packages[0] = packages[0].clone().with(owned).with(Entry::symlink("usr/share/bash/l", "own"));
+    let [two, three] = [World::new(&packages), World::third(&packages)];
+    let tree = |world: &World| {
+        let built = ["--rootfs-only", "--keep-database", "--epoch", "1700000000"];
+        world.builds("rootfs", "guest", &built);
+        let (tree, _) = directory::read(&world.path("guest"), NonZeroUsize::MIN).unwrap();
+        tree.walk()
+            .filter(|(path, ..)| !path.to_string().starts_with("/lib/apk/db/"))
+            .map(|(path, _, inode)| format!("{path} {}", one_line(inode)))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(tree(&two), tree(&three));
+    let database = three.text("guest/lib/apk/db/installed");
+    assert!(database.contains("P:bash\nV:1-r0\n") && database.contains("\nf:S\n"));
+    three.builds("rootfs", "again", &["--locked", "--offline"]);
 }
 
 #[test]

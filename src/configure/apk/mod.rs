@@ -17,7 +17,6 @@ use super::lay_out::{Baseline, Layout, Mark};
 use super::lines::Script;
 use super::{Bench, Configuration, Error, read_back};
 use crate::event::{Event, Stage, Unit};
-use crate::package::apk::checksum::Checksum;
 use crate::package::apk::scripts::{self, ScriptKind};
 use crate::sandbox::{Command, Limits, Prepared, Sandbox};
 use crate::tree::{Content, Inode, Kind, Meta, Tree, TreePath};
@@ -285,8 +284,8 @@ impl Run<'_> {
                 continue;
             }
             let found = self.sandbox.read_file(&entry.place).ok();
-            let found = found.and_then(|bytes| Checksum::sha1(&bytes).ok());
-            if found.is_none() || found != entry.checksum {
+            let sum = entry.checksum.as_ref();
+            if !found.is_some_and(|found| sum.is_some_and(|sum| sum.is_of(&found))) {
                 let mut aside = entry.place.as_bytes().to_vec();
                 aside.extend(b".apk-new");
                 let aside = TreePath::parse(aside)?;

@@ -3,8 +3,14 @@
 //! In: a source, and the keys that may vouch for it. Out: a [`Repository`] with the text of its index.
 //! Places are asked in turn, each judged anew; what was believed is remembered, as the bytes that came,
 //! so that the cache can be verified again. The signature covers every byte behind it, and is checked
-//! before any of them is looked at. An index bears no date: its newest package counts.
+//! before any of them is looked at. An index bears no date: its newest package counts. Nor does it
+//! name its branch, and one key signs them all; but Alpine's describe the commit that they were made at,
+//! and where that tells of another release than the folder does, the index is refused.
+//!
+//! Where a repository has no index of version 2, that of version 3 is asked for. Its text is brought into
+//! the words of version 2 here, once its signature was checked.
 
+use std::borrow::Cow;
 use std::io::{self, Read};
 
 use super::keys::Keyring;
@@ -18,7 +24,10 @@ use crate::fetch::transport::{self, Transport};
 use crate::fetch::url::Url;
 use crate::fetch::{Attempts, Context, Error, Repository};
 use crate::lock::LockedRepository;
+use crate::package::apk::adb::Adb;
+use crate::package::apk::blocks::{self, Blocks, Schema, Signed};
 use crate::package::apk::index::newest_build;
+use crate::package::apk::schema;
 use crate::package::apk::segment::{self, Signature};
 use crate::package::compression::{Compression, Decompressor, Limits};
 use crate::package::tar;
@@ -31,16 +40,17 @@ const MAX_INDEX: u64 = 256 << 20;
 /// Plain bytes of the signatures.
 const MAX_SIGNATURES: u64 = 1 << 16;
 
-/// Where the index lies in a repository.
-pub(super) fn path(recipe: &Recipe) -> String {
-    format!("{}/APKINDEX.tar.gz", recipe.architecture.alpine_name())
+/// Where the index lies in a repository: the usual one, and that of version 3.
+pub(super) fn paths(recipe: &Recipe) -> [String; 2] {
+    ["APKINDEX.tar.gz", "Packages.adb"]
+        .map(|name| format!("{}/{name}", recipe.architecture.alpine_name()))
 }
 
 /// The rules under which an index is believed.
 pub(super) struct Judge<'a> {
     context: &'a Context<'a>,
     keyring: &'a Keyring,
-    path: String,
+    paths: [String; 2],
     insecure: bool,
     /// Whether signatures over SHA-1 are enough.
     weak: bool,
@@ -49,7 +59,7 @@ pub(super) struct Judge<'a> {
 impl<'a> Judge<'a> {
     pub(super) fn new(recipe: &Recipe, context: &'a Context<'a>, keyring: &'a Keyring) -> Self {
         let (insecure, weak) = (recipe.sources.insecure, recipe.distro.sha1_signatures);
-        Self { context, keyring, path: path(recipe), insecure, weak }
+        Self { context, keyring, paths: paths(recipe), insecure, weak }
     }
 }
 
@@ -110,12 +120,24 @@ impl Reader<'_> {
     }
 
     fn at_place(&self, transport: &Transport, place: &Url) -> Result<Snapshot, Refusal> {
-        let url = place.join(&self.judge.path);
-        let bytes = object::text(transport, (&url, false), MAX_PACKED)?;
+        let [usual, third] = self.judge.paths.each_ref().map(|path| place.join(path));
+        match self.at(transport, &usual) {
+            Err(Refusal::Transport(absent)) if absent.is_absent() => {
+                match self.at(transport, &third) {
+                    Err(Refusal::Transport(error)) if error.is_absent() => Err(absent.into()),
+                    outcome => outcome,
+                }
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn at(&self, transport: &Transport, url: &Url) -> Result<Snapshot, Refusal> {
+        let bytes = object::text(transport, (url, false), MAX_PACKED)?;
         match self.believe(bytes) {
             // A cache on the way may be to blame, once.
             Err(refusal) if !matches!(refusal, Refusal::NoKey { .. } | Refusal::NoKeys) => {
-                self.believe(object::text(transport, (&url, true), MAX_PACKED)?)
+                self.believe(object::text(transport, (url, true), MAX_PACKED)?)
             }
             outcome => outcome,
         }
@@ -137,8 +159,12 @@ impl Reader<'_> {
             }
             Err(refusal) => return Err(refusal),
         };
-        let Opened { signed, text, .. } = Opened::read(&bytes)?;
-        let digest = Digest::of(signed);
+        let Opened { signed, text, description } = Opened::read(&bytes)?;
+        let branch = self.source.folder.split('/').next().unwrap_or_default();
+        if let Some(found) = other_release(branch, &description) {
+            return Err(Refusal::Branch { found });
+        }
+        let digest = Digest::of(&signed);
         let date = Epoch::new(newest_build(&text)).ok_or(Refusal::Date)?;
         let snapshot = Snapshot { bytes: Vec::new(), text, digest, date, signed_by };
         freshness::check(&self.state(&snapshot), self.judge.context)?;
@@ -149,6 +175,9 @@ impl Reader<'_> {
     fn signers(&self, bytes: &[u8]) -> Result<Vec<String>, Refusal> {
         if self.judge.keyring.is_empty() {
             return Err(Refusal::NoKeys);
+        }
+        if bytes.starts_with(blocks::START) {
+            return self.judge.keyring.verify_values(&third(bytes)?);
         }
         let (signatures, signed) = split(bytes)?;
         self.judge.keyring.verify(&signatures, signed, self.judge.weak)
@@ -161,12 +190,13 @@ impl Reader<'_> {
             digest: snapshot.digest,
             date: snapshot.date,
             valid_until: None,
-            signed_by: snapshot.signed_by.clone(),
+            // The same key counts, whatever it signed by and in.
+            signed_by: snapshot.signed_by.iter().map(|signer| key_of(signer)).collect(),
         }
     }
 
     fn key(&self) -> Digest {
-        let suite = format!("{} {}", self.source.suite(), self.judge.path);
+        let suite = format!("{} {}", self.source.suite(), self.judge.paths[0]);
         freshness::key(&self.source.root.to_string(), &suite, "")
     }
 
@@ -188,6 +218,24 @@ impl Reader<'_> {
         let tag = self.source.tag.clone();
         Repository { locked, texts: vec![snapshot.text], pin: 500, tag }
     }
+}
+
+/// The key in the words that the lock records, without the digest that it signed.
+fn key_of(signer: &str) -> String {
+    signer.rsplit_once(' ').map_or(signer, |(key, _)| key).to_owned()
+}
+
+/// The release that a description such as `v3.16.3-13-g4d933a1fa3` tells of, if it is another one than
+/// that of the branch.
+fn other_release(branch: &str, description: &[u8]) -> Option<String> {
+    let release = |text: &str| {
+        let (major, rest) = text.strip_prefix('v')?.split_once('.')?;
+        let minor: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        let are_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        (are_digits(major) && are_digits(&minor)).then(|| format!("v{major}.{minor}"))
+    };
+    let found = release(std::str::from_utf8(description).ok()?)?;
+    (found != release(branch)?).then_some(found)
 }
 
 /// The kind of the store's records of indexes.
@@ -215,37 +263,60 @@ fn split(bytes: &[u8]) -> Result<(Vec<Signature>, &[u8]), Refusal> {
     }
 }
 
+/// The values of an index of version 3, and the signatures over them.
+fn third(bytes: &[u8]) -> Result<Signed, Refusal> {
+    let limits = (MAX_INDEX, MAX_INDEX);
+    let (signed, blocks) = Blocks::open(bytes, Schema::Index, limits).map_err(Refusal::Blocks)?;
+    blocks.finish().map_err(Refusal::Blocks)?;
+    Ok(signed)
+}
+
 /// An index that was read, believed or not.
 pub(super) struct Opened<'b> {
     /// The bytes that signatures cover.
-    pub signed: &'b [u8],
+    pub signed: Cow<'b, [u8]>,
     /// The list of packages.
     pub text: Vec<u8>,
+    /// What it says of itself in one line.
+    pub description: Vec<u8>,
 }
 
 impl<'b> Opened<'b> {
     /// Reads an index without asking who signed it.
     pub(super) fn read(bytes: &'b [u8]) -> Result<Self, Refusal> {
+        if bytes.starts_with(blocks::START) {
+            let Signed { values, .. } = third(bytes)?;
+            let adb = Adb::new(&values).map_err(|error| Refusal::Words(error.into()))?;
+            let text = schema::index(adb.root()).map_err(Refusal::Words)?.into_bytes();
+            let description = adb.root().list().and_then(|root| root.get(1).bytes());
+            let description = description.map_err(|error| Refusal::Words(error.into()))?.to_vec();
+            return Ok(Self { signed: Cow::Owned(values), text, description });
+        }
         let (_, signed) = split(bytes)?;
         let limits = Limits::up_to(MAX_INDEX);
         let plain = Decompressor::chained(signed, Compression::Gzip, limits);
         let mut archive = tar::Reader::new(plain.map_err(Refusal::Read)?);
-        let mut text = None;
+        let (mut text, mut description) = (None, Vec::new());
         while let Some(entry) = archive.next_entry().map_err(Refusal::Archive)? {
             if segment::is_signature(&entry) {
                 return Err(Refusal::Misplaced);
             }
-            if &*entry.words.path != b"APKINDEX" {
-                continue;
-            }
+            let is_list = match &*entry.words.path {
+                b"APKINDEX" => true,
+                b"DESCRIPTION" => false,
+                _ => continue,
+            };
             let mut bytes = Vec::new();
             archive.content().read_to_end(&mut bytes).map_err(Refusal::Read)?;
-            if text.replace(bytes).is_some() {
+            if !is_list {
+                description = bytes;
+            } else if text.replace(bytes).is_some() {
                 return Err(Refusal::Twice);
             }
         }
         archive.into_inner().finish().map_err(Refusal::Read)?;
-        Ok(Self { signed, text: text.ok_or(Refusal::NoIndex)? })
+        let text = text.ok_or(Refusal::NoIndex)?;
+        Ok(Self { signed: Cow::Borrowed(signed), text, description })
     }
 }
 
@@ -282,6 +353,12 @@ pub enum Refusal {
     /// Its parts are malformed.
     #[error("it is broken")]
     Segment(#[source] segment::Error),
+    /// It is of version 3, and malformed.
+    #[error("it is broken")]
+    Blocks(#[source] blocks::Error),
+    /// It is of version 3, and its words cannot be understood.
+    #[error("it cannot be understood")]
+    Words(#[source] schema::Error),
     /// It is no archive.
     #[error("it is not an archive")]
     Archive(#[source] tar::Error),
@@ -291,6 +368,12 @@ pub enum Refusal {
     /// A signature stands behind what it would cover.
     #[error("a signature stands behind the index")]
     Misplaced,
+    /// It is of another branch.
+    #[error("it is the index of {found}")]
+    Branch {
+        /// Of which.
+        found: String,
+    },
     /// It holds no list of packages.
     #[error("it holds no APKINDEX")]
     NoIndex,
@@ -303,4 +386,26 @@ pub enum Refusal {
     /// Its age speaks against it.
     #[error(transparent)]
     Stale(#[from] Stale),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r8_an_index_that_tells_of_another_release_is_found_out() {
+        for (branch, description, expected) in [
+            ("v3.19", "v3.19.1-27-gabcdef0", None),
+            ("v3.19", "v3.16.3-13-g4d933a1fa3", Some("v3.16")),
+            ("v3.1", "v3.19.1", Some("v3.19")),
+            ("v3.19", "v20231219-7-gabcdef0", None),
+            ("v3.19", "3.19.1", None),
+            ("v3.19", "", None),
+            ("v3.19", "v.19", None),
+            ("edge", "v3.19.1-27-gabcdef0", None),
+        ] {
+            let found = other_release(branch, description.as_bytes());
+            assert_eq!(found.as_deref(), expected, "{branch} {description}");
+        }
+    }
 }

@@ -5,10 +5,13 @@
 //! SHA-256 of its file are pinned for the architecture, or because the user named the file; where it
 //! comes from proves nothing. Out: the keys that may vouch for one source, and whether they did.
 //!
-//! Specification: apk-keys(5); PKCS#1 v1.5 (RFC 8017, section 8.2.2).
+//! Signatures of version 3 name a key by the SHA-512 of its numbers instead.
+//!
+//! Specification: apk-keys(5), apk-v3(5); PKCS#1 v1.5 (RFC 8017, section 8.2.2).
 
 use std::path::{Path, PathBuf};
 
+use rsa::pkcs1::EncodeRsaPublicKey as _;
 use rsa::pkcs8::DecodePublicKey as _;
 use rsa::traits::PublicKeyParts as _;
 use rsa::{Pkcs1v15Sign, RsaPublicKey};
@@ -20,6 +23,7 @@ use crate::distro::Architecture;
 use crate::fetch::transport::{Request, Transport};
 use crate::fetch::url::{Scheme, Url};
 use crate::fetch::{Context, Error};
+use crate::package::apk::blocks::{self, Signed};
 use crate::package::apk::checksum::Sha1;
 use crate::package::apk::segment::{Algorithm, Signature};
 use crate::recipe::Recipe;
@@ -101,6 +105,8 @@ pub(super) struct Key {
     name: String,
     digest: Digest,
     public: RsaPublicKey,
+    /// The SHA-512 of its numbers, whose beginning signatures of version 3 name.
+    id: Vec<u8>,
 }
 
 impl Key {
@@ -108,7 +114,9 @@ impl Key {
         let text = std::str::from_utf8(bytes).ok()?;
         let public = RsaPublicKey::from_public_key_pem(text).ok()?;
         let long_enough = public.n().bits() >= SHORTEST_KEY_BITS;
-        long_enough.then(|| Self { name: name.to_owned(), digest: Digest::of(bytes), public })
+        let id = Sha512::digest(public.to_pkcs1_der().ok()?.as_bytes()).to_vec();
+        let (name, digest) = (name.to_owned(), Digest::of(bytes));
+        long_enough.then_some(Self { name, digest, public, id })
     }
 
     fn of_file(path: &Path) -> Result<Self, Error> {
@@ -243,10 +251,41 @@ impl Keyring {
             None => Err(Refusal::NoKey { names: names() }),
         }
     }
+
+    /// Who of the keyring signed the values of a file of version 3. Otherwise as [`Keyring::verify`].
+    pub(super) fn verify_values(&self, signed: &Signed) -> Result<Vec<String>, Refusal> {
+        if signed.signatures.is_empty() {
+            return Err(Refusal::Unsigned);
+        }
+        let mut signers = Vec::new();
+        for signature in signed.signatures.iter().filter(|signature| signature.is_known()) {
+            let named = |key: &&Key| key.id.starts_with(signature.key());
+            let Some(key) = self.0.iter().find(named) else { continue };
+            let message = signed.message(signature);
+            if !is_signed(key, (Algorithm::Sha512, &message), &signature.bytes) {
+                return Err(Refusal::BadSignature { key: key.name.clone() });
+            }
+            signers.push(format!("{} {} {}", key.name, key.digest, Algorithm::Sha512.name()));
+        }
+        match signers.is_empty() {
+            true => Err(Refusal::NoKey { names: signed.signatures.iter().map(shown).collect() }),
+            false => Ok(signers),
+        }
+    }
+}
+
+/// The beginning of a key's digest, which is all that a signature says of it.
+fn shown(signature: &blocks::Signature) -> String {
+    signature.key().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn is_good(key: &Key, signature: &Signature, bytes: &[u8]) -> bool {
-    let (prefix, digest): (&[u8], Vec<u8>) = match signature.algorithm {
+    is_signed(key, (signature.algorithm, bytes), &signature.bytes)
+}
+
+/// Whether `signature` is the key's over the digest of `bytes`.
+fn is_signed(key: &Key, (algorithm, bytes): (Algorithm, &[u8]), signature: &[u8]) -> bool {
+    let (prefix, digest): (&[u8], Vec<u8>) = match algorithm {
         Algorithm::Sha1 => {
             let mut hasher = Sha1::default();
             hasher.update(bytes);
@@ -257,7 +296,7 @@ fn is_good(key: &Key, signature: &Signature, bytes: &[u8]) -> bool {
         Algorithm::Sha512 => (&SHA512, Sha512::digest(bytes).to_vec()),
     };
     let scheme = Pkcs1v15Sign { hash_len: Some(digest.len()), prefix: prefix.into() };
-    key.public.verify(scheme, &digest, &signature.bytes).is_ok()
+    key.public.verify(scheme, &digest, signature).is_ok()
 }
 
 /// The beginnings of the signed blocks, up to the digests (RFC 8017, section 9.2, note 1).

@@ -14,6 +14,7 @@ mod pin;
 mod source;
 #[cfg(test)]
 mod tests;
+mod through;
 
 use super::object;
 use super::transport::Transport;
@@ -63,8 +64,9 @@ pub(super) fn places(
 /// only, so its signature does not matter.
 pub(super) fn date_today(transport: &Transport, recipe: &Recipe, places: &[Url]) -> Option<Epoch> {
     places.iter().find_map(|place| {
-        let url = place.join(&index::path(recipe));
-        let bytes = object::text(transport, (&url, true), index::MAX_PACKED).ok()?;
+        let urls = index::paths(recipe).map(|path| place.join(&path));
+        let text = |url| object::text(transport, (url, true), index::MAX_PACKED).ok();
+        let bytes = urls.iter().find_map(text)?;
         Epoch::new(newest_build(&index::Opened::read(&bytes).ok()?.text))
     })
 }

@@ -9,6 +9,7 @@ use std::io::{self, BufReader, Read};
 
 use super::index::Refusal;
 use super::keys::{Keyring, Shelf};
+use super::through::Through;
 use super::{places, source_of, sources};
 use crate::crew;
 use crate::digest::{Digest, Hasher};
@@ -19,7 +20,7 @@ use crate::fetch::transport::Transport;
 use crate::fetch::url::Url;
 use crate::fetch::{Context, Error, PackageAttempts, Today};
 use crate::lock::{Choice, ChosenPackage, Identity, Lock};
-use crate::package::apk::archive::{self, Head};
+use crate::package::apk::archive::{self, Format, Head};
 use crate::recipe::Recipe;
 
 /// The kind of the store's records of which bytes a package has.
@@ -131,24 +132,32 @@ impl Pinner<'_> {
         package: &ChosenPackage,
         reader: Box<dyn Read + 'r>,
     ) -> io::Result<Box<dyn Read + 'r>> {
-        let mut rest = BufReader::with_capacity(1 << 16, reader);
+        let (format, mut rest) =
+            archive::look(BufReader::with_capacity(1 << 16, reader)).map_err(io::Error::other)?;
+        if format == Format::Third {
+            return Ok(Box::new(Through::begin(rest, package.size, |head| {
+                check_identity(package, |identity| head.is(identity))?;
+                self.check_signers(package, |keyring, _| keyring.verify_values(&head.signed))
+            })?));
+        }
         let head = Head::read(&mut rest, package.size).map_err(io::Error::other)?;
-        self.check_head(package, &head)?;
+        check_identity(package, |identity| head.is(identity))?;
+        self.check_signers(package, |keyring, weak| {
+            keyring.verify(&head.signatures, &head.signed, weak)
+        })?;
         let rest =
             Rest { inner: rest, hasher: Some(Hasher::default()), expected: head.data_digest };
         Ok(Box::new(io::Cursor::new(head.raw()).chain(rest)))
     }
 
-    fn check_head(&self, package: &ChosenPackage, head: &Head) -> io::Result<()> {
-        let found = Identity::Part(head.control.identity.to_string());
-        if found != package.identity {
-            return Err(io::Error::other(OtherPackage));
-        }
+    fn check_signers(
+        &self,
+        package: &ChosenPackage,
+        verify: impl FnOnce(&Keyring, bool) -> Result<Vec<String>, Refusal>,
+    ) -> io::Result<()> {
         let weak = self.recipe.distro.sha1_signatures;
         let signers = match self.keyrings.get(package.repository) {
-            Some(keyring) if !keyring.is_empty() => {
-                keyring.verify(&head.signatures, &head.signed, weak)
-            }
+            Some(keyring) if !keyring.is_empty() => verify(keyring, weak),
             _ => Err(Refusal::NoKeys),
         };
         match signers {
@@ -160,6 +169,13 @@ impl Pinner<'_> {
             }
             Err(refusal) => Err(io::Error::other(refusal)),
         }
+    }
+}
+
+fn check_identity(package: &ChosenPackage, is: impl FnOnce(&str) -> bool) -> io::Result<()> {
+    match &package.identity {
+        Identity::Part(identity) if is(identity) => Ok(()),
+        _ => Err(io::Error::other(OtherPackage)),
     }
 }
 

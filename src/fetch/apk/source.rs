@@ -120,8 +120,8 @@ fn folders(recipe: &Recipe) -> Result<Vec<String>, Error> {
 
 /// Whether a mirror is a folder of this machine with an index of its own.
 fn is_medium(mirror: &Url, recipe: &Recipe) -> bool {
-    let index = mirror.join(&super::index::path(recipe));
-    index.file_path().is_some_and(|path| path.is_file())
+    let mut indexes = super::index::paths(recipe).into_iter().map(|path| mirror.join(&path));
+    indexes.any(|index| index.file_path().is_some_and(|path| path.is_file()))
 }
 
 fn parsed<'t>(texts: impl Iterator<Item = &'t str>) -> Result<Vec<Url>, Error> {

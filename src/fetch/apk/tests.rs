@@ -1,5 +1,7 @@
 //! Alpine mirrors that lie: each test gives the bad input and its nearest good neighbour.
 
+mod third;
+
 use osbuilder_testkit::alpine::{Algorithm, Key, Package, gzip, index, repository};
 use osbuilder_testkit::key::BORN;
 use osbuilder_testkit::repository::{Files, write};
@@ -393,4 +395,22 @@ fn tampered_real_packages_never_get_into_a_lock() {
         .collect();
     assert_eq!(passed.len(), 11);
     assert!(passed.iter().all(|(is_ok, _)| !is_ok), "{passed:?}");
+}
+
+#[test]
+fn r8_the_genuine_index_of_another_branch_is_refused() {
+    let Some(folder) = testing::data("alpine/apkindex/3.16/x86_64") else { return };
+    let bytes = fs_err::read(folder.join("APKINDEX.tar.gz")).unwrap();
+    for (branch, is_good) in [("v3.16", true), ("v3.19", false)] {
+        let index = format!("{branch}/main/x86_64/APKINDEX.tar.gz");
+        let server = Server::with_files(Files::from([(index, bytes.clone())]));
+        let mut world = world(&[&server.url()]);
+        world.now = 1_750_000_000;
+        world.recipe.release.keys = usual("alpine").release.keys;
+        world.recipe.release.suites[0].name = branch.to_owned();
+        match is_good {
+            true => assert!(world.indexes().is_ok()),
+            false => world.refused("it is the index of v3.16"),
+        }
+    }
 }

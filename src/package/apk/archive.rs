@@ -1,5 +1,5 @@
-//! Reads `.apk` files of version 2 as a stream: first signatures and control part as values, then the
-//! files one by one.
+//! Reads `.apk` files as a stream: first what the package says of itself, then the files one by one.
+//! Those of version 3 are read in `archive3.rs`; the rest here is about version 2.
 //!
 //! In comes a reader of the whole file; nothing is written. Three parts follow each other: signatures,
 //! control part, files. The identity of a package is the digest of its control part as it lies in the
@@ -13,6 +13,8 @@ use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 
+use super::archive3;
+use super::blocks;
 use super::checksum::{Checksum, Forged};
 use super::info::{self, PackageInfo};
 use super::scripts::ScriptKind;
@@ -22,15 +24,26 @@ use crate::package::compression::{Compression, Decompressor, Limits};
 use crate::package::tar;
 use crate::tree::{TreePath, escape};
 
+/// The version of a package's format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Three compressed archives, one after the other.
+    Second,
+    /// Blocks of values and contents.
+    Third,
+}
+
 /// What a package says of itself, before its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Control {
-    /// The digest of the control part: which package this is.
+    /// The digest of the control part or of the values: which package this is.
     pub identity: Checksum,
     /// What `.PKGINFO` says.
     pub info: PackageInfo,
     /// Its scripts.
     pub scripts: Vec<(ScriptKind, Arc<[u8]>)>,
+    /// How it was packed.
+    pub format: Format,
 }
 
 /// A package up to its files.
@@ -73,6 +86,13 @@ impl Head {
         Ok(Self { control: words, signatures, signed: control.raw, data_digest, before })
     }
 
+    /// Whether it is the package that an index names so: by the SHA-1 of its control part, or in an
+    /// index of version 3 by the SHA-256.
+    pub fn is(&self, identity: &str) -> bool {
+        let long = Checksum::Sha256(*Digest::of(&self.signed).as_bytes());
+        [self.control.identity, long].iter().any(|own| own.to_string() == identity)
+    }
+
     /// All bytes of the file up to its files.
     pub fn raw(&self) -> Vec<u8> {
         [self.before.as_slice(), &self.signed].concat()
@@ -110,48 +130,81 @@ fn read_control(segment: &Segment, size: u64) -> Result<Control, Error> {
     }
     let info = info.ok_or(Error::NoInfo)?;
     scripts.sort_by_key(|(kind, _)| *kind);
-    Ok(Control { identity, info, scripts })
+    Ok(Control { identity, info, scripts, format: Format::Second })
+}
+
+/// A reader of a file whose first bytes were looked at.
+pub type Start<R> = io::Chain<io::Cursor<Vec<u8>>, R>;
+
+/// Looks at the first bytes of a package, and returns its format and a reader of all of it.
+///
+/// # Errors
+/// [`Error::Read`]
+pub fn look<R: BufRead>(mut inner: R) -> Result<(Format, Start<R>), Error> {
+    let mut start = Vec::new();
+    let length = u64::try_from(blocks::START.len()).unwrap_or(u64::MAX);
+    (&mut inner).take(length).read_to_end(&mut start).map_err(Error::Read)?;
+    let format = if start == blocks::START { Format::Third } else { Format::Second };
+    Ok((format, io::Cursor::new(start).chain(inner)))
 }
 
 /// The files of a package.
 #[derive(Debug)]
 pub struct Files<R: Read> {
-    archive: tar::Reader<Decompressor<Rest<R>>>,
-    data_digest: Digest,
+    packed: Packed<Start<BufReader<R>>>,
     paths: BTreeSet<TreePath>,
     directories: BTreeSet<TreePath>,
+}
+
+#[derive(Debug)]
+enum Packed<R: BufRead> {
+    Second { archive: Box<tar::Reader<Decompressor<Rest<R>>>>, data_digest: Digest },
+    Third(Box<archive3::Files<R>>),
+}
+
+impl<R: BufRead> Packed<R> {
+    fn open(inner: R, format: Format, size: u64) -> Result<(Control, Self), Error> {
+        let mut inner = inner;
+        if format == Format::Third {
+            let (head, files) = archive3::Files::open(inner, size).map_err(Error::Third)?;
+            return Ok((head.control, Self::Third(Box::new(files))));
+        }
+        let Head { control, data_digest, .. } = Head::read(&mut inner, size)?;
+        let rest = Rest { inner, hasher: Hasher::default() };
+        let limits = Limits::up_to(MAXIMUM_FILES);
+        let plain = Decompressor::chained(rest, Compression::Gzip, limits).map_err(Error::Read)?;
+        let archive = Box::new(tar::Reader::new(plain));
+        Ok((control, Self::Second { archive, data_digest }))
+    }
+
+    fn next_entry(&mut self) -> Result<Option<tar::Entry>, Error> {
+        match self {
+            Self::Second { archive, .. } => archive.next_entry().map_err(Error::Files),
+            Self::Third(files) => files.next_file().map_err(Error::Third),
+        }
+    }
 }
 
 impl<R: Read> Files<R> {
     /// Reads a package of `size` bytes up to its files.
     ///
     /// # Errors
-    /// Each of [`Error`] that concerns signatures or control part.
+    /// Each of [`Error`] that concerns what the package says of itself.
     pub fn open(reader: R, size: u64) -> Result<(Control, Self), Error> {
-        let mut inner = BufReader::with_capacity(1 << 16, reader);
-        let Head { control, data_digest, .. } = Head::read(&mut inner, size)?;
-        let rest = Rest { inner, hasher: Hasher::default() };
-        let limits = Limits::up_to(MAXIMUM_FILES);
-        let plain = Decompressor::chained(rest, Compression::Gzip, limits).map_err(Error::Read)?;
-        let files = Self {
-            archive: tar::Reader::new(plain),
-            data_digest,
-            paths: BTreeSet::new(),
-            directories: BTreeSet::from([TreePath::ROOT]),
-        };
-        Ok((control, files))
+        let (format, inner) = look(BufReader::with_capacity(1 << 16, reader))?;
+        let (control, packed) = Packed::open(inner, format, size)?;
+        let directories = BTreeSet::from([TreePath::ROOT]);
+        Ok((control, Self { packed, paths: BTreeSet::new(), directories }))
     }
 
     /// Returns the next file in the archive's order; `None` at the end. What apk does not install is
     /// skipped: names at the top that begin with a dot, and `.keep_…` files.
     ///
     /// # Errors
-    /// [`Error::Files`], [`Error::File`].
+    /// [`Error::Files`], [`Error::File`], [`Error::Third`].
     pub fn next_file(&mut self) -> Result<Option<tar::Entry>, Error> {
         loop {
-            let Some(entry) = self.archive.next_entry().map_err(Error::Files)? else {
-                return Ok(None);
-            };
+            let Some(entry) = self.packed.next_entry()? else { return Ok(None) };
             if self.admit(&entry)? {
                 return Ok(Some(entry));
             }
@@ -195,17 +248,24 @@ impl<R: Read> Files<R> {
     }
 
     /// The content of the file that [`Files::next_file`] returned last.
-    pub const fn content(&mut self) -> impl Read {
-        self.archive.content()
+    pub fn content(&mut self) -> Box<dyn Read + '_> {
+        match &mut self.packed {
+            Packed::Second { archive, .. } => Box::new(archive.content()),
+            Packed::Third(files) => Box::new(files.content()),
+        }
     }
 
-    /// Checks that the files are what the control part promises.
+    /// Checks that the files are what the package promises.
     ///
     /// # Errors
-    /// [`Error::Read`], [`Error::OtherData`].
+    /// [`Error::Read`], [`Error::OtherData`], [`Error::Third`].
     pub fn finish(self) -> Result<(), Error> {
-        let rest = self.archive.into_inner().finish().map_err(Error::Read)?;
-        let (expected, found) = (self.data_digest, rest.hasher.finish());
+        let (archive, expected) = match self.packed {
+            Packed::Second { archive, data_digest } => (archive, data_digest),
+            Packed::Third(files) => return files.finish().map(drop).map_err(Error::Third),
+        };
+        let rest = archive.into_inner().finish().map_err(Error::Read)?;
+        let found = rest.hasher.finish();
         if found == expected { Ok(()) } else { Err(Error::OtherData { expected, found }) }
     }
 }
@@ -213,11 +273,11 @@ impl<R: Read> Files<R> {
 /// All bytes after the control part, and their digest.
 #[derive(Debug)]
 struct Rest<R> {
-    inner: BufReader<R>,
+    inner: R,
     hasher: Hasher,
 }
 
-impl<R: Read> Read for Rest<R> {
+impl<R: BufRead> Read for Rest<R> {
     fn read(&mut self, output: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(output)?;
         self.hasher.update(output.get(..count).unwrap_or_default());
@@ -225,13 +285,16 @@ impl<R: Read> Read for Rest<R> {
     }
 }
 
-impl<R: Read> BufRead for Rest<R> {
+impl<R: BufRead> BufRead for Rest<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.inner.fill_buf()
     }
 
     fn consume(&mut self, amount: usize) {
-        self.hasher.update(self.inner.buffer().get(..amount).unwrap_or_default());
+        // What is consumed was filled before, so that this reads nothing.
+        if let Ok(buffer) = self.inner.fill_buf() {
+            self.hasher.update(buffer.get(..amount).unwrap_or_default());
+        }
         self.inner.consume(amount);
     }
 }
@@ -276,6 +339,9 @@ pub enum Error {
         /// What is there.
         found: Digest,
     },
+    /// It is of version 3, and broken.
+    #[error(transparent)]
+    Third(archive3::Error),
     /// The archive of files cannot be read.
     #[error("cannot read the files of the package")]
     Files(#[source] tar::Error),

@@ -11,10 +11,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1_checked::Digest as _;
 
+use crate::digest::Digest;
+
 /// A digest as apk writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Checksum {
-    /// `Q1…`
+    /// `Q1…`: a SHA-1, or in version 3 the first 160 bits of a SHA-256.
     Sha1([u8; 20]),
     /// `Q2…`
     Sha256([u8; 32]),
@@ -29,6 +31,19 @@ impl Checksum {
         let mut hasher = Sha1::default();
         hasher.update(bytes);
         hasher.finish().map(Self::Sha1)
+    }
+
+    /// The first 160 bits of a SHA-256, by which version 3 calls packages and files.
+    pub const fn short(digest: [u8; 32]) -> Self {
+        let (short, _) = digest.split_first_chunk().expect("twenty bytes are fewer than 32");
+        Self::Sha1(*short)
+    }
+
+    /// Whether it is that of `bytes`, in either version's way.
+    pub fn is_of(&self, bytes: &[u8]) -> bool {
+        let digest = *Digest::of(bytes).as_bytes();
+        let own = [Self::Sha256(digest), Self::short(digest)];
+        own.contains(self) || Self::sha1(bytes).is_ok_and(|sha1| sha1 == *self)
     }
 
     /// The digest itself.

@@ -7,6 +7,7 @@
 use std::cmp::Ordering;
 use std::fmt::Write as _;
 
+use super::archive::Format;
 use super::checksum::{Checksum, Forged, Sha1};
 use super::info::Info;
 use super::relation::Relation;
@@ -20,6 +21,8 @@ pub struct Installed<'a> {
     pub info: &'a Info<'a>,
     /// Its directories in the order of its archive, each with the files in it.
     pub directories: Vec<Directory>,
+    /// How it was packed, on which the digests of its files depend.
+    pub format: Format,
 }
 
 /// A directory of a package.
@@ -88,6 +91,9 @@ pub fn installed(packages: &[Installed<'_>]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for package in sorted {
         bytes.extend(package.info.to_stanza().as_bytes());
+        if package.format == Format::Third {
+            bytes.extend(b"f:S\n");
+        }
         package.directories.iter().for_each(|directory| push_directory(&mut bytes, directory));
         bytes.push(b'\n');
     }
@@ -231,8 +237,8 @@ mod tests {
             ),
         ];
         let packages = [
-            Installed { info: &info, directories },
-            Installed { info: &capital, directories: Vec::new() },
+            Installed { info: &info, directories, format: Format::Second },
+            Installed { info: &capital, directories: Vec::new(), format: Format::Third },
         ];
         let text = String::from_utf8(installed(&packages)).unwrap();
         let zero = Checksum::Sha1([0; 20]);
@@ -241,7 +247,7 @@ mod tests {
             "F:\nR:pipe\nF:var/log\nM:100:101:2755\nR:x\na:0:0:755\nZ:{zero}\n\
              R:y\na:0:0:755:{one}\nZ:{zero}\n\n"
         );
-        assert_eq!(text, format!("{}\n{STANZA}{files}", capital.to_stanza()));
+        assert_eq!(text, format!("{}f:S\n\n{STANZA}{files}", capital.to_stanza()));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 use std::io::{self, BufRead, Read};
 
+use super::blocks;
 use crate::package::compression::{Compression, Decompressor, Limits};
 use crate::package::tar;
 
@@ -54,8 +55,6 @@ impl Algorithm {
     }
 }
 
-/// How files in the format of apk's version 3 begin, whatever compresses them.
-const VERSION_3: &[u8] = b"ADB";
 /// What stands before the names of signatures.
 const SIGNATURE: &[u8] = b".SIGN.";
 /// The longest name of a key. Alpine's have 50 letters.
@@ -69,7 +68,7 @@ const LONGEST_SIGNATURE: u64 = 2048;
 /// [`Error::Read`] for what is no complete member, or too long.
 pub fn read(inner: &mut impl BufRead, limit: u64) -> Result<Segment, Error> {
     // A reader may give fewer bytes; then the mark is no gzip and refused as such.
-    if inner.fill_buf().map_err(Error::Read)?.starts_with(VERSION_3) {
+    if inner.fill_buf().map_err(Error::Read)?.starts_with(blocks::START) {
         return Err(Error::Version3);
     }
     let mut noting = Noting { inner, taken: Vec::new() };
@@ -177,7 +176,7 @@ pub enum Error {
     #[error("cannot read a part of the file")]
     Read(#[source] io::Error),
     /// It is a file of apk's version 3.
-    #[error("it is in the format of apk 3, which is not supported")]
+    #[error("it is in the format of apk 3, which cannot stand here")]
     Version3,
     /// It is no piece of a tar archive.
     #[error("cannot understand a part of the file")]

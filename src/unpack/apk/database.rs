@@ -103,7 +103,7 @@ fn repositories(recipe: &Recipe) -> String {
 pub(super) fn installed(packages: &[Package], infos: &[&Info<'_>]) -> Vec<u8> {
     let installed = packages.iter().zip(infos).map(|(package, info)| {
         let directories = directories(&package.entries);
-        Installed { info, directories }
+        Installed { info, directories, format: package.format }
     });
     database::installed(&installed.collect::<Vec<_>>())
 }
@@ -120,7 +120,8 @@ fn directories(entries: &[Entry]) -> Vec<Directory> {
             continue;
         }
         let parent = entry.path.parent().unwrap_or_default();
-        let at = directories.iter().position(|directory| directory.path == parent);
+        // Mostly the last one.
+        let at = directories.iter().rposition(|directory| directory.path == parent);
         let at = at.unwrap_or_else(|| {
             let owned = Owned::root(0o755);
             directories.push(Directory { path: parent, owned, files: Vec::new() });

@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! osbuilder-apk 1
+//! 3                                          it is of version 3
 //! i  identity  stanza                        what the package says of itself
 //! t  pattern                                 a directory that its trigger watches
 //! s  kind  bytes                             a script
@@ -18,7 +19,7 @@ use std::io::{self, Read};
 
 use crate::digest::Digest;
 use crate::lock::LockedPackage;
-use crate::package::apk::archive::{self, Control, Files};
+use crate::package::apk::archive::{self, Control, Files, Format};
 use crate::package::apk::checksum::{Checksum, Sha1};
 use crate::package::apk::info::{Info, PackageInfo};
 use crate::package::apk::scripts::ScriptKind;
@@ -129,15 +130,20 @@ fn read<R: Read>(
     let mut linkable: BTreeMap<TreePath, Option<Checksum>> = BTreeMap::new();
     while let Some(entry) = archive.next_file().map_err(broken)? {
         let tar::Entry { path, meta, kind, words } = entry;
+        let is_third = control.format == Format::Third;
         let (kind, checksum) = match kind {
             tar::EntryKind::Directory => (FileKind::Directory, None),
             tar::EntryKind::Regular { .. } => {
-                let mut content = Tee { inner: archive.content(), hasher: Sha1::default() };
+                let hasher = (!is_third).then(Sha1::default);
+                let mut content = Tee { inner: archive.content(), hasher };
                 let (digest, size) = keep(&mut content).map_err(|error| match error {
                     crate::store::Error::Source(source) => broken(archive::Error::Read(source)),
                     error => Error::Store(error),
                 })?;
-                let sum = content.hasher.finish().map(Checksum::Sha1);
+                let sum = match content.hasher {
+                    Some(hasher) => hasher.finish().map(Checksum::Sha1),
+                    None => Ok(Checksum::short(*digest.as_bytes())),
+                };
                 let sum = sum.map_err(|source| broken(archive::Error::Forged(source)))?;
                 (FileKind::Regular(Content::Stored { digest, size }), Some(sum))
             }
@@ -149,7 +155,10 @@ fn read<R: Read>(
                 }
             },
             tar::EntryKind::Symlink(target) => {
-                let sum = Checksum::sha1(&target);
+                let sum = match is_third {
+                    true => Ok(Checksum::short(*Digest::of(&target).as_bytes())),
+                    false => Checksum::sha1(&target),
+                };
                 let sum = sum.map_err(|source| broken(archive::Error::Forged(source)))?;
                 (FileKind::Symlink(target), Some(sum))
             }
@@ -181,13 +190,15 @@ fn is_stated(stated: Option<&[u8]>, found: Option<Checksum>) -> bool {
 
 struct Tee<R> {
     inner: R,
-    hasher: Sha1,
+    hasher: Option<Sha1>,
 }
 
 impl<R: Read> Read for Tee<R> {
     fn read(&mut self, output: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(output)?;
-        self.hasher.update(output.get(..count).unwrap_or_default());
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(output.get(..count).unwrap_or_default());
+        }
         Ok(count)
     }
 }
@@ -195,8 +206,10 @@ impl<R: Read> Read for Tee<R> {
 impl Apk {
     /// Writes the record.
     fn to_record(&self) -> String {
-        let Control { identity, info, scripts } = &self.control;
-        let mut text = format!("{HEADER}\ni\t{identity}\t{}\n", escape(info.stanza.as_bytes()));
+        let Control { identity, info, scripts, format } = &self.control;
+        let version = if *format == Format::Third { "3\n" } else { "" };
+        let stanza = escape(info.stanza.as_bytes());
+        let mut text = format!("{HEADER}\n{version}i\t{identity}\t{stanza}\n");
         for pattern in &info.triggers {
             text.push_str(&format!("t\t{}\n", escape(pattern.as_bytes())));
         }
@@ -225,11 +238,13 @@ impl Apk {
         let (mut identity, mut scripts, mut files) = (None, Vec::new(), Vec::new());
         let mut info =
             PackageInfo { stanza: String::new(), data_digest: None, triggers: Vec::new() };
+        let mut format = Format::Second;
         let mut owner = (Box::default(), Box::default());
         let word = |text: &str| unescape(text).map(Vec::into_boxed_slice);
         for line in lines {
             let mut fields = line.split('\t');
             match fields.next()? {
+                "3" => format = Format::Third,
                 "i" => {
                     identity = Some(fields.next()?.parse().ok()?);
                     info.stanza = String::from_utf8(unescape(fields.next()?)?).ok()?;
@@ -245,7 +260,7 @@ impl Apk {
                 _ => return None,
             }
         }
-        Some(Self { control: Control { identity: identity?, info, scripts }, files })
+        Some(Self { control: Control { identity: identity?, info, scripts, format }, files })
     }
 }
 

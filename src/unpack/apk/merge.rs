@@ -116,6 +116,10 @@ impl Merge<'_> {
     ) -> Result<TreePath, Error> {
         match self.tree.get(&place).map(|inode| &inode.kind) {
             None => {
+                if let Some(parent) = place.parent() {
+                    let usual = Meta { mtime: file.meta.mtime, ..Meta::root(0o755) };
+                    self.tree.make_directories(&parent, &usual)?;
+                }
                 let kind = Kind::Directory(BTreeMap::new());
                 self.tree.insert(&place, Inode { meta: file.meta.clone(), kind })?;
                 Ok(place)

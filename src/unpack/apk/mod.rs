@@ -18,7 +18,7 @@ use crate::epoch::Epoch;
 use crate::event::Listener;
 use crate::lock::LockedPackage;
 use crate::package::PackageName;
-use crate::package::apk::archive;
+use crate::package::apk::archive::{self, Format};
 use crate::package::apk::checksum::Checksum;
 use crate::package::apk::info::Info;
 use crate::package::apk::order::order;
@@ -44,6 +44,8 @@ pub struct Package {
     pub identity: Checksum,
     /// What it says of itself, as the database has it.
     pub stanza: String,
+    /// How it was packed.
+    pub format: Format,
     /// Its scripts.
     pub scripts: Vec<(ScriptKind, Arc<[u8]>)>,
     /// The directories that its trigger watches.
@@ -171,6 +173,7 @@ pub(super) fn unpack(opened: Opened, recipe: &Recipe, epoch: Epoch) -> Result<Un
             version: info.version.to_string(),
             identity: apk.control.identity,
             stanza: apk.control.info.stanza.clone(),
+            format: apk.control.format,
             scripts: apk.control.scripts.clone(),
             triggers: apk.control.info.triggers.clone(),
             entries,

@@ -50,6 +50,7 @@ fn extension(compression: Compression) -> &'static str {
     match compression {
         Compression::None => "",
         Compression::Gzip => ".gz",
+        Compression::Deflate => unreachable!("no file of a package is named so"),
         Compression::Xz => ".xz",
         Compression::Zstd => ".zst",
         Compression::Bzip2 => ".bz2",
