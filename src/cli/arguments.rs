@@ -177,7 +177,7 @@ pub(super) struct ImageArguments {
 /// What an image looks like.
 #[derive(Debug, Args, Clone, Default)]
 pub(super) struct ImageLook {
-    /// File system: ext4, erofs [default: ext4]
+    /// File system: ext4, erofs, xfs [default: ext4]
     #[arg(long, value_name = "NAME", help_heading = "Image")]
     pub(super) file_system: Option<String>,
     /// Free space to add, in MiB

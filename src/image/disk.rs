@@ -1,8 +1,8 @@
 //! The whole image: partition tables, the block for persistent memory, the file system and, in a
 //! measured image, the hash tree over it. `layout` says where each stands.
 //!
-//! Size: the smallest multiple of the alignment whose file system holds the tree, keeps 3 % for
-//! root, and leaves [`FREE_ALWAYS`] plus the free space asked for to ordinary users. Kata's builder
+//! Size: the smallest multiple of the alignment whose file system holds the tree, keeps, as an ext4,
+//! 3 % for root, and leaves [`FREE_ALWAYS`] plus the free space asked for to ordinary users. Kata's builder
 //! formats disks that grow by 10 MiB until the free space exceeds the size of the tree, adds the
 //! free space asked for and rounds up in the same way; so it leaves between 1 and some 10 MiB too.
 
@@ -10,7 +10,7 @@ use fs_err::File;
 use fs_err::os::unix::fs::FileExt as _;
 
 use super::layout::{Layout, MIB};
-use super::{Error, Medium, Window, erofs, ext4, nvdimm, read, uuid_of, verity};
+use super::{Error, Medium, Window, erofs, ext4, nvdimm, read, uuid_of, verity, xfs};
 use crate::digest::{Digest, Hasher};
 use crate::epoch::Epoch;
 use crate::recipe::{FileSystem, ImageOptions};
@@ -19,7 +19,7 @@ use crate::tree::{Content, Contents, Inode, Kind, Meta, Tree, TreePath};
 /// Free bytes that every image has.
 const FREE_ALWAYS: u64 = MIB;
 
-/// An image that can be written, whatever the medium. Of an ext4 every byte has its place; how large
+/// An image that can be written, whatever the medium. Of an ext4 or xfs every byte has its place; how large
 /// an erofs becomes is known when its contents are compressed.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -34,6 +34,7 @@ pub struct Plan {
 enum Planned {
     Ext4(Box<ext4::Plan>, Layout),
     Erofs(Box<erofs::Plan>),
+    Xfs(Box<xfs::Plan>, Layout),
 }
 
 /// What was written: facts for the report.
@@ -72,11 +73,12 @@ pub fn plan(tree: &Tree, options: &ImageOptions, epoch: Epoch) -> Result<Plan, E
             };
             Planned::Erofs(Box::new(erofs::Plan::new(&tree, &options)?))
         }
+        FileSystem::Xfs => plan_xfs(&tree, options, uuid_of(&origin, "xfs uuid"))?,
     };
     let signature = Digest::of(format!("osbuilder disk signature {origin}").as_bytes());
     let signature = u32::from_le_bytes(*signature.as_bytes().first_chunk().expect("32 bytes"));
     let plan = Plan { tree, options: options.clone(), origin, signature, file_system };
-    if let Planned::Ext4(_, layout) = &plan.file_system {
+    if let Planned::Ext4(_, layout) | Planned::Xfs(_, layout) = &plan.file_system {
         layout.table(0, signature)?;
         plan.verity(layout)?;
     }
@@ -88,19 +90,28 @@ fn plan_ext4(
     options: &ImageOptions,
     identity: ext4::Identity,
 ) -> Result<Planned, Error> {
-    let alignment = alignment(options);
-    let layout = |step: u64| {
-        let header = Layout::new(0, options.dax_header, false).start();
-        // The first size has room for at least something behind the start.
-        let first = (header + MIB).next_multiple_of(alignment);
-        let size = first.saturating_add(step.saturating_mul(alignment));
-        Layout::new(size, options.dax_header, options.verity.is_some())
-    };
+    let layout = |step| layout_of(options, step);
     let free = FREE_ALWAYS + options.free_space_mib * MIB;
     let ImageOptions { block_size, journal, .. } = *options;
     let ext4_options = ext4::Options { block_size, journal, free, identity };
     let (step, file_system) = ext4::plan(tree, &ext4_options, |step| layout(step).room())?;
     Ok(Planned::Ext4(Box::new(file_system), layout(step)))
+}
+
+fn plan_xfs(tree: &Tree, options: &ImageOptions, uuid: [u8; 16]) -> Result<Planned, Error> {
+    let layout = |step| layout_of(options, step);
+    let free = FREE_ALWAYS + options.free_space_mib * MIB;
+    let (step, file_system) = xfs::plan(tree, uuid, free, |step| layout(step).room())?;
+    Ok(Planned::Xfs(Box::new(file_system), layout(step)))
+}
+
+/// The sizes that a file may have, from the first on that has room for something behind the start.
+fn layout_of(options: &ImageOptions, step: u64) -> Layout {
+    let alignment = alignment(options);
+    let header = Layout::new(0, options.dax_header, false).start();
+    let first = (header + MIB).next_multiple_of(alignment);
+    let size = first.saturating_add(step.saturating_mul(alignment));
+    Layout::new(size, options.dax_header, options.verity.is_some())
 }
 
 /// What the file's size is a multiple of, in bytes: what was asked for and, for persistent memory,
@@ -123,8 +134,8 @@ fn check_options(options: &ImageOptions) -> Result<(), Error> {
     if !(1..=1 << 20).contains(&alignment_mib) {
         return bad("alignment_mib", alignment_mib, "it is 1 to 1048576");
     }
-    if options.file_system == FileSystem::Erofs && block_size != 4096 {
-        return bad("block_size", block_size.into(), "with erofs it is 4096");
+    if options.file_system != FileSystem::Ext4 && block_size != 4096 {
+        return bad("block_size", block_size.into(), "with erofs and xfs it is 4096");
     }
     if free_space_mib > 1 << 24 {
         return bad("free_space_mib", free_space_mib, "it is at most 16777216");
@@ -148,7 +159,7 @@ fn prepare(tree: &Tree, options: &ImageOptions, epoch: Epoch) -> Tree {
     for id in ids {
         let meta = &mut tree.inode_mut(id).meta;
         meta.mtime = epoch.clamp(meta.mtime);
-        if options.file_system == FileSystem::Ext4 {
+        if options.file_system != FileSystem::Erofs {
             ext4::normalise(&mut meta.xattrs);
         }
     }
@@ -158,7 +169,7 @@ fn prepare(tree: &Tree, options: &ImageOptions, epoch: Epoch) -> Tree {
     tree
 }
 
-/// The digest that every name in the image derives from. Of an ext4 the header is left out: the disk
+/// The digest that every name in the image derives from. Of an ext4 or xfs the header is left out: the disk
 /// behind it is the same with and without.
 fn origin(tree: &Tree, options: &ImageOptions, epoch: Epoch) -> Digest {
     let mut hasher = Hasher::default();
@@ -166,6 +177,7 @@ fn origin(tree: &Tree, options: &ImageOptions, epoch: Epoch) -> Digest {
     let settings = [u64::from(*block_size), *free_space_mib, *alignment_mib, (*journal).into()];
     let kind = match options.file_system {
         FileSystem::Ext4 => "ext4".to_owned(),
+        FileSystem::Xfs => "xfs".to_owned(),
         FileSystem::Erofs => format!("erofs {:?} {}", options.compression, options.dax_header),
     };
     hasher.update(format!("{kind} {settings:?} {}\n", epoch.seconds()).as_bytes());
@@ -187,6 +199,7 @@ impl Plan {
         match &self.file_system {
             Planned::Ext4(plan, _) => plan.uuid(),
             Planned::Erofs(plan) => plan.uuid(),
+            Planned::Xfs(plan, _) => plan.uuid(),
         }
     }
 
@@ -228,6 +241,11 @@ pub fn write(
     file.set_len(0).map_err(failed)?;
     let (layout, size) = match &plan.file_system {
         Planned::Ext4(file_system, layout) => {
+            file.set_len(layout.size).map_err(failed)?;
+            file_system.write(contents, file, start, threads)?;
+            (*layout, file_system.size())
+        }
+        Planned::Xfs(file_system, layout) => {
             file.set_len(layout.size).map_err(failed)?;
             file_system.write(contents, file, start, threads)?;
             (*layout, file_system.size())

@@ -2,7 +2,7 @@
 
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
-use super::{Error, Medium, Window, erofs, ext4};
+use super::{Error, Medium, Window, erofs, ext4, xfs};
 use crate::tree::{Contents, Tree};
 
 /// A file system that was read.
@@ -12,12 +12,14 @@ pub enum FileSystem<'m> {
     Ext4(Box<ext4::FileSystem<'m>>),
     /// erofs.
     Erofs(Box<erofs::FileSystem<'m>>),
+    /// xfs.
+    Xfs(Box<xfs::FileSystem<'m>>),
 }
 
 /// What a superblock says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// `ext4`, `erofs`.
+    /// `ext4`, `erofs`, `xfs`.
     pub kind: &'static str,
     /// The UUID.
     pub uuid: [u8; 16],
@@ -31,7 +33,7 @@ pub struct Summary {
     pub journal: bool,
     /// Whether contents are compressed.
     pub compressed: bool,
-    /// When it was made, in seconds since 1970.
+    /// When it was made, in seconds since 1970; of an xfs, when its root was changed.
     pub time: u64,
 }
 
@@ -62,7 +64,7 @@ pub fn kind(medium: &Window<'_>) -> Result<&'static str, Error> {
 pub(super) fn read(medium: Window<'_>, threads: usize) -> Result<FileSystem<'_>, Error> {
     match kind(&medium) {
         Ok("erofs") => Ok(FileSystem::Erofs(Box::new(erofs::read(medium, threads)?))),
-        Ok("xfs") => Err(Error::unsupported("partition 1", "the file system xfs")),
+        Ok("xfs") => Ok(FileSystem::Xfs(Box::new(xfs::read(medium, threads)?))),
         Err(error @ Error::Read { .. }) => Err(error),
         // What is none at all, its reader says with the rule that is broken.
         _ => Ok(FileSystem::Ext4(Box::new(ext4::read(medium, threads)?))),
@@ -75,6 +77,7 @@ impl<'m> FileSystem<'m> {
         match self {
             Self::Ext4(system) => &system.tree,
             Self::Erofs(system) => &system.tree,
+            Self::Xfs(system) => &system.tree,
         }
     }
 
@@ -83,6 +86,7 @@ impl<'m> FileSystem<'m> {
         match self {
             Self::Ext4(system) => (system.tree, Box::new(system.contents)),
             Self::Erofs(system) => (system.tree, Box::new(system.contents)),
+            Self::Xfs(system) => (system.tree, Box::new(system.contents)),
         }
     }
 
@@ -115,6 +119,20 @@ impl<'m> FileSystem<'m> {
                     time: found.time,
                 }
             }
+            Self::Xfs(system) => {
+                let found = system.summary();
+                let root = system.tree.inode(system.tree.root());
+                Summary {
+                    kind: "xfs",
+                    uuid: found.uuid,
+                    block_size: 4096,
+                    blocks: found.blocks,
+                    free_blocks: found.free_blocks,
+                    journal: true,
+                    compressed: false,
+                    time: u64::try_from(root.meta.mtime).unwrap_or_default(),
+                }
+            }
         }
     }
 
@@ -126,6 +144,7 @@ impl<'m> FileSystem<'m> {
         match self {
             Self::Ext4(system) => system.dump(),
             Self::Erofs(system) => Ok(system.dump()),
+            Self::Xfs(system) => system.dump(),
         }
     }
 
@@ -138,6 +157,7 @@ impl<'m> FileSystem<'m> {
         match self {
             Self::Ext4(system) => system.stray_byte(),
             Self::Erofs(system) => system.stray_byte(),
+            Self::Xfs(system) => system.stray_byte(),
         }
     }
 }

@@ -76,6 +76,24 @@ impl Layout {
     }
 }
 
+/// The first step from `from` on that is enough, found by doubling and halving.
+pub(super) fn first_step(from: u64, enough: impl Fn(u64) -> bool) -> u64 {
+    let (mut low, mut stride) = (from, 1);
+    while !enough(low + stride) {
+        low += stride;
+        stride *= 2;
+    }
+    let mut high = low + stride;
+    if enough(low) {
+        return low;
+    }
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if enough(middle) { high = middle } else { low = middle }
+    }
+    high
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,12 +16,14 @@ pub mod initrd;
 mod layout;
 mod medium;
 pub mod nvdimm;
+mod pieces;
 mod read;
 mod sparse;
 pub mod table;
 mod uuid;
 mod verified;
 pub mod verity;
+pub mod xfs;
 
 pub use disk::{Image, Plan, check, plan, write};
 pub use error::Error;

@@ -115,7 +115,7 @@ pub struct Partition {
 /// A file system, as its superblock describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FileSystem {
-    /// `ext4`, `erofs`.
+    /// `ext4`, `erofs`, `xfs`.
     pub kind: &'static str,
     /// Where it begins in the file, in bytes.
     pub offset: u64,

@@ -262,8 +262,13 @@ impl Completer<'_> {
         let alignment = layer.alignment_mib.unwrap_or_else(|| nowhere(usual));
         let compression = self.compression(layer.compression, is_erofs);
         let free_space = layer.free_space_mib.unwrap_or_else(|| nowhere(0));
-        if is_erofs {
-            self.check_erofs(&block_size, &free_space, layer.journal.as_ref());
+        match file_system {
+            Some(FileSystem::Erofs) => {
+                self.check_blocks("erofs", &block_size);
+                self.check_erofs(&free_space, layer.journal.as_ref());
+            }
+            Some(FileSystem::Xfs) => self.check_blocks("xfs", &block_size),
+            Some(FileSystem::Ext4) | None => {}
         }
         if !matches!(block_size.value, 1024 | 2048 | 4096) {
             let message =
@@ -320,12 +325,9 @@ impl Completer<'_> {
     }
 
     fn file_system(&mut self, given: &Given<String>) -> Option<FileSystem> {
-        if given.value == "xfs" {
-            let message = format!("the file system {} is not supported yet", given.value);
-            self.mistakes.add(&given.origin, message);
-            return None;
-        }
-        self.one_of(given, &[("ext4", FileSystem::Ext4), ("erofs", FileSystem::Erofs)])
+        let choices =
+            [("ext4", FileSystem::Ext4), ("erofs", FileSystem::Erofs), ("xfs", FileSystem::Xfs)];
+        self.one_of(given, &choices)
     }
 
     fn compression(&mut self, given: Maybe<String>, is_erofs: bool) -> Option<Compression> {
@@ -338,18 +340,17 @@ impl Completer<'_> {
         self.one_of(&given, &choices)
     }
 
-    /// What an erofs cannot have: other blocks, a journal. Free space is passed over, as Kata's
-    /// builder does, but not without a word.
-    fn check_erofs(
-        &mut self,
-        block_size: &Given<u64>,
-        free_space: &Given<u64>,
-        journal: Option<&Given<bool>>,
-    ) {
+    /// erofs and xfs are made with one size of blocks.
+    fn check_blocks(&mut self, file_system: &str, block_size: &Given<u64>) {
         if block_size.value != 4096 {
-            let message = format!("a block of {} bytes: erofs has 4096", block_size.value);
+            let message = format!("a block of {} bytes: {file_system} has 4096", block_size.value);
             self.mistakes.add(&block_size.origin, message);
         }
+    }
+
+    /// What an erofs cannot have: a journal. Free space is passed over, as Kata's builder does, but
+    /// not without a word.
+    fn check_erofs(&mut self, free_space: &Given<u64>, journal: Option<&Given<bool>>) {
         if let Some(given) = journal.filter(|given| given.value) {
             self.mistakes.add(&given.origin, "an erofs has no journal: it is never written");
         }

@@ -510,7 +510,6 @@ mod tests {
     fn what_cannot_be_done_yet_is_refused_by_name_and_its_off_position_is_not() {
         let cases = [
             ("SELINUX", "yes", "SELINUX: SELinux labels in the guest are not supported yet"),
-            ("FS_TYPE", "xfs", "FS_TYPE: the file system xfs is not supported yet"),
             (
                 "BUILD_VARIANT",
                 "nvidia-gpu",

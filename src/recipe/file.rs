@@ -182,7 +182,7 @@ struct GuestTable {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(inline)]
 struct ImageTable {
-    /// The file system: `ext4` (the default) or `erofs`.
+    /// The file system: `ext4` (the default), `erofs` or `xfs`.
     #[schemars(with = "String")]
     file_system: Text,
     /// Bytes of a block: 1024, 2048 or 4096 (the default).
@@ -198,7 +198,7 @@ struct ImageTable {
     /// Whether the NVDIMM header precedes the disk. Default: yes.
     #[schemars(with = "bool")]
     dax_header: Switch,
-    /// Whether the file system gets a journal. Default: no.
+    /// Whether an ext4 gets a journal. Default: no.
     #[schemars(with = "bool")]
     journal: Switch,
     /// How an erofs compresses contents: `lz4hc` (the default), `lz4` or `none`.

@@ -301,6 +301,8 @@ pub enum FileSystem {
     Ext4,
     /// erofs: read-only, compressed.
     Erofs,
+    /// xfs.
+    Xfs,
 }
 
 /// How an erofs compresses contents.

@@ -28,3 +28,4 @@ mod signals;
 mod tiny;
 mod verify;
 mod verity;
+mod xfs;

@@ -18,6 +18,7 @@ const GUESTS: &[(&str, &str, &[&str])] = &[
     ("image", "agent", &["--attach", "nvdimm"]),
     ("erofs", "systemd", &[]),
     ("erofs", "agent", &["--attach", "nvdimm"]),
+    ("xfs", "agent", &[]),
     ("measured-ext4", "agent", &[]),
     ("measured-erofs", "agent", &[]),
     ("measured-erofs", "agent", &["--attach", "nvdimm"]),
@@ -129,6 +130,7 @@ fn starter(
 fn look(form: &str) -> Vec<&str> {
     match form {
         "erofs" => vec!["image", "--file-system", "erofs"],
+        "xfs" => vec!["image", "--file-system", "xfs"],
         "measured-ext4" => vec!["image", "--measured"],
         "measured-erofs" => vec!["image", "--file-system", "erofs", "--measured"],
         plain => vec![plain],

@@ -27,6 +27,7 @@ version = "bookworm"
 const PACKED: &[(&str, &str, &[&str])] = &[
     ("image", "packed.img", &[]),
     ("image", "packed.erofs", &["--file-system", "erofs"]),
+    ("image", "packed.xfs", &["--file-system", "xfs"]),
     ("image", "measured.ext4", &["--measured", "--variant", "ext4"]),
     ("image", "measured.erofs", &["--file-system", "erofs", "--measured", "--variant", "erofs"]),
     ("initrd", "packed.initrd", &[]),

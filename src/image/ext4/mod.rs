@@ -45,6 +45,7 @@ use draft::Draft;
 
 use crate::digest::Digest;
 use crate::epoch::Epoch;
+use crate::image::layout::first_step;
 use crate::image::{Error, uuid_of};
 use crate::tree::{Inode, Kind, Meta, Tree, TreePath};
 
@@ -143,22 +144,4 @@ pub(crate) fn plan(
             None => needed = blocks + 1,
         }
     }
-}
-
-/// The first step from `from` on that is enough, found by doubling and halving.
-fn first_step(from: u64, enough: impl Fn(u64) -> bool) -> u64 {
-    let (mut low, mut stride) = (from, 1);
-    while !enough(low + stride) {
-        low += stride;
-        stride *= 2;
-    }
-    let mut high = low + stride;
-    if enough(low) {
-        return low;
-    }
-    while high - low > 1 {
-        let middle = low + (high - low) / 2;
-        if enough(middle) { high = middle } else { low = middle }
-    }
-    high
 }

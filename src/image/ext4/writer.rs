@@ -1,12 +1,8 @@
 //! Writes a planned file system: every piece to its place, on as many threads as wanted.
 //!
-//! A piece is a copy of the superblock, a table, or what a file consists of. Pieces are sorted by
-//! place and dealt out in batches of neighbours, so each thread writes long stretches. The bytes
-//! do not depend on the number of threads, because every place was known before.
+//! A piece is a copy of the superblock, a table, or what a file consists of.
 
 use std::io;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fs_err::File;
 
@@ -15,16 +11,14 @@ use super::draft::Body;
 use super::extents::Run;
 use super::format::SUPERBLOCK_OFFSET;
 use super::plan::{Placed, Plan, to_u32};
-use crate::crew;
 use crate::image::Error;
+use crate::image::pieces::{self, write_failed};
 use crate::image::sparse::SparseWriter;
 use crate::tree::{Content, Contents, TreePath};
 
-/// A batch ends with the piece that fills it to this many bytes.
-const BATCH: u64 = 4 << 20;
-
 /// Something to be written at the block where it begins.
 struct Piece<'p> {
+    plan: &'p Plan,
     block: u64,
     bytes: u64,
     source: Source<'p>,
@@ -61,28 +55,7 @@ impl Plan {
         base: u64,
         threads: usize,
     ) -> Result<(), Error> {
-        let pieces = self.pieces();
-        let batches = batches(&pieces);
-        let next = AtomicUsize::new(0);
-        let failed: Mutex<Option<(usize, Error)>> = Mutex::new(None);
-        let work = || {
-            let mut writer = SparseWriter::new(file, base);
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(batch) = batches.get(index) else { return };
-                if let Err(error) = self.write_batch(batch, contents, &mut writer) {
-                    next.store(batches.len(), Ordering::Relaxed);
-                    let mut failed = failed.lock().expect("no thread panics with the lock");
-                    if failed.as_ref().is_none_or(|(earlier, _)| index < *earlier) {
-                        *failed = Some((index, error));
-                    }
-                    return;
-                }
-            }
-        };
-        crew::share(threads.min(batches.len()), work);
-        let failed = failed.into_inner().expect("no thread panicked with the lock");
-        failed.map_or(Ok(()), |(_, error)| Err(error))
+        pieces::write(&self.pieces(), contents, (file, base), threads)
     }
 
     /// Everything that is to be written, in the order of places.
@@ -92,19 +65,20 @@ impl Plan {
         let mut pieces = Vec::new();
         for group in 0..geometry.groups {
             if let Some(Run { start, count }) = geometry.fixed(group) {
-                pieces.push(Piece {
-                    block: start,
-                    bytes: count * size,
-                    source: Source::Fixed(group),
-                });
+                let source = Source::Fixed(group);
+                pieces.push(Piece { plan: self, block: start, bytes: count * size, source });
             }
         }
         let tables = self.block_bitmaps.iter().zip(&self.inode_bitmaps).zip(&self.inode_tables);
         for (group, ((&blocks, &inodes), &table)) in (0..).zip(tables) {
-            pieces.push(Piece { block: blocks, bytes: size, source: Source::BlockBitmap(group) });
-            pieces.push(Piece { block: inodes, bytes: size, source: Source::InodeBitmap(group) });
-            let bytes = geometry.table_blocks() * size;
-            pieces.push(Piece { block: table, bytes, source: Source::InodeTable(group) });
+            let table_size = geometry.table_blocks() * size;
+            let tables = [
+                (blocks, size, Source::BlockBitmap(group)),
+                (inodes, size, Source::InodeBitmap(group)),
+                (table, table_size, Source::InodeTable(group)),
+            ];
+            let piece = |(block, bytes, source)| Piece { plan: self, block, bytes, source };
+            pieces.extend(tables.map(piece));
         }
         for placed in &self.nodes {
             self.file_pieces(placed, &mut pieces);
@@ -113,15 +87,17 @@ impl Plan {
         pieces
     }
 
-    fn file_pieces<'p>(&self, placed: &'p Placed, pieces: &mut Vec<Piece<'p>>) {
+    fn file_pieces<'p>(&'p self, placed: &'p Placed, pieces: &mut Vec<Piece<'p>>) {
         let size = self.geometry.block_size;
         let node = &placed.node;
         for (block, bytes) in placed.map.iter().flat_map(|map| &map.nodes) {
-            pieces.push(Piece { block: *block, bytes: size, source: Source::Bytes(bytes) });
+            let source = Source::Bytes(bytes);
+            pieces.push(Piece { plan: self, block: *block, bytes: size, source });
         }
         if let Some(bytes) = &node.attributes.block {
             let source = Source::Attributes(bytes);
-            pieces.push(Piece { block: placed.attribute_block, bytes: size, source });
+            let block = placed.attribute_block;
+            pieces.push(Piece { plan: self, block, bytes: size, source });
         }
         let Some(first) = placed.runs.first() else {
             self.empty_content(placed, pieces);
@@ -133,55 +109,16 @@ impl Plan {
             Body::Bytes(bytes) | Body::Journal(bytes, _) => Source::Body(&placed.runs, bytes),
             Body::Content(content) => Source::Content(&placed.runs, content, &node.path),
         };
-        pieces.push(Piece { block, bytes, source });
+        pieces.push(Piece { plan: self, block, bytes, source });
     }
 
     /// A stored content of no bytes is opened all the same: it must exist and be empty.
-    fn empty_content<'p>(&self, placed: &'p Placed, pieces: &mut Vec<Piece<'p>>) {
+    fn empty_content<'p>(&'p self, placed: &'p Placed, pieces: &mut Vec<Piece<'p>>) {
         if let Body::Content(content) = &placed.node.body {
             let block = self.geometry.first_data_block();
             let source = Source::Content(&[], content, &placed.node.path);
-            pieces.push(Piece { block, bytes: 0, source });
+            pieces.push(Piece { plan: self, block, bytes: 0, source });
         }
-    }
-
-    fn write_batch(
-        &self,
-        batch: &[Piece<'_>],
-        contents: &dyn Contents,
-        writer: &mut SparseWriter<'_>,
-    ) -> Result<(), Error> {
-        for piece in batch {
-            self.write_piece(piece, contents, writer)?;
-        }
-        writer.flush().map_err(write_failed)
-    }
-
-    fn write_piece(
-        &self,
-        piece: &Piece<'_>,
-        contents: &dyn Contents,
-        writer: &mut SparseWriter<'_>,
-    ) -> Result<(), Error> {
-        let size = self.geometry.block_size;
-        let offset = piece.block * size;
-        let bytes = match piece.source {
-            Source::Content(runs, content, path) => {
-                return copy(writer, contents, content, &Target { runs, size, path });
-            }
-            Source::Body(runs, bytes) => return put_runs(writer, runs, size, bytes),
-            Source::Bytes(bytes) => bytes.to_vec(),
-            Source::Fixed(group) => return self.write_fixed(group, writer).map_err(write_failed),
-            Source::BlockBitmap(group) => self.block_bitmap(group),
-            Source::InodeBitmap(group) => self.inode_bitmap(group),
-            Source::InodeTable(group) => self.inode_table(group),
-            Source::Attributes(block) => {
-                let mut block = block.to_vec();
-                attributes::seal(&mut block, piece.block, self.identity.seed());
-                block
-            }
-        };
-        writer.put(offset, &bytes).map_err(write_failed)
     }
 
     /// The first superblock stands at byte 1024 whatever the size of a block; copies stand at the
@@ -208,17 +145,34 @@ impl Plan {
     }
 }
 
-/// Cuts the pieces into batches of neighbours.
-fn batches<'a, 'p>(pieces: &'a [Piece<'p>]) -> Vec<&'a [Piece<'p>]> {
-    let (mut batches, mut start, mut bytes) = (Vec::new(), 0, 0);
-    for (index, piece) in pieces.iter().enumerate() {
-        bytes += piece.bytes;
-        if bytes >= BATCH || index + 1 == pieces.len() {
-            batches.push(&pieces[start..=index]);
-            (start, bytes) = (index + 1, 0);
-        }
+impl pieces::Piece for Piece<'_> {
+    fn size(&self) -> u64 {
+        self.bytes
     }
-    batches
+
+    fn write(&self, contents: &dyn Contents, writer: &mut SparseWriter<'_>) -> Result<(), Error> {
+        let plan = self.plan;
+        let size = plan.geometry.block_size;
+        let offset = self.block * size;
+        let bytes = match self.source {
+            Source::Content(runs, content, path) => {
+                let stretches = runs.iter().map(|run| (run.start * size, run.count * size));
+                return pieces::copy(writer, contents, (content, path), stretches);
+            }
+            Source::Body(runs, bytes) => return put_runs(writer, runs, size, bytes),
+            Source::Bytes(bytes) => bytes.to_vec(),
+            Source::Fixed(group) => return plan.write_fixed(group, writer).map_err(write_failed),
+            Source::BlockBitmap(group) => plan.block_bitmap(group),
+            Source::InodeBitmap(group) => plan.inode_bitmap(group),
+            Source::InodeTable(group) => plan.inode_table(group),
+            Source::Attributes(block) => {
+                let mut block = block.to_vec();
+                attributes::seal(&mut block, self.block, plan.identity.seed());
+                block
+            }
+        };
+        writer.put(offset, &bytes).map_err(write_failed)
+    }
 }
 
 fn put_runs(
@@ -235,38 +189,4 @@ fn put_runs(
         rest = tail;
     }
     Ok(())
-}
-
-/// Where a content goes, and whose it is.
-struct Target<'p> {
-    runs: &'p [Run],
-    size: u64,
-    path: &'p TreePath,
-}
-
-/// Copies a content to its blocks. Reads to the very end, because only there a reader can say that
-/// the bytes were not the promised ones.
-fn copy(
-    writer: &mut SparseWriter<'_>,
-    contents: &dyn Contents,
-    content: &Content,
-    target: &Target<'_>,
-) -> Result<(), Error> {
-    let failed = |source| Error::Content { path: target.path.clone(), source };
-    let mut reader = content.open(contents).map_err(failed)?;
-    let mut left = content.size();
-    for run in target.runs {
-        let count = left.min(run.count * target.size);
-        let copied = writer.copy(run.start * target.size, &mut reader, count);
-        copied.map_err(write_failed)?.map_err(failed)?;
-        left -= count;
-    }
-    match io::copy(&mut io::Read::take(reader, 1), &mut io::sink()).map_err(failed)? {
-        0 => Ok(()),
-        _ => Err(failed(io::Error::new(io::ErrorKind::InvalidData, "longer than the tree says"))),
-    }
-}
-
-fn write_failed(source: io::Error) -> Error {
-    Error::Write { source }
 }
