@@ -15,7 +15,7 @@ use crate::epoch::Epoch;
 use crate::event::{Event, Stage};
 use crate::image::{self, initrd, verity};
 use crate::inspect;
-use crate::recipe::{ImageOptions, Init, Recipe};
+use crate::recipe::{ImageOptions, Init, InitrdCompression, Recipe};
 use crate::store::{Output, OutputDirectory, directory};
 use crate::tree::{Contents, Kind, Tree};
 use crate::workshop::{Error, Workshop};
@@ -105,11 +105,25 @@ fn content_size(tree: &Tree) -> u64 {
 }
 
 /// Refuses a tree that cannot start as a guest, and warns of what its containers will miss; unless
-/// the recipe says that it is no guest (`SKIP_ROOTFS_CHECK=yes`).
+/// the recipe says that it is no guest (`SKIP_ROOTFS_CHECK=yes`). Refuses an extension whose manifest
+/// the agent would not take, whatever the recipe says.
 ///
 /// # Errors
-/// [`Error::NoGuest`].
-pub fn check_guest(tree: &Tree, recipe: &Recipe, workshop: &Workshop<'_>) -> Result<(), Error> {
+/// [`Error::NoGuest`], [`Error::NoExtension`].
+pub fn check_guest(
+    source: Source<'_>,
+    recipe: &Recipe,
+    workshop: &Workshop<'_>,
+) -> Result<(), Error> {
+    let tree = source.tree;
+    let lacks = inspect::extension(tree, source.contents).map_err(|source| Error::NoExtension {
+        lacks: vec![format!("its manifest cannot be read: {source}")],
+    })?;
+    if !lacks.is_empty() {
+        return Err(Error::NoExtension {
+            lacks: lacks.into_iter().map(|lack| lack.what).collect(),
+        });
+    }
     if !recipe.guest.check_init {
         return Ok(());
     }
@@ -183,7 +197,7 @@ fn begin_measurement(
 /// [`Error::Image`], [`Error::Check`], [`Error::Store`].
 pub fn write_initrd(
     source: Source<'_>,
-    init: Init,
+    (init, compression): (Init, InitrdCompression),
     path: &Path,
     workshop: &Workshop<'_>,
 ) -> Result<Written, Error> {
@@ -192,8 +206,8 @@ pub fn write_initrd(
     let tree = initrd::with_init(source.tree.clone(), init);
     let summary = workshop.stage(Stage::Image, || {
         let mut file = output.file();
-        initrd::write(&tree, source.contents, source.epoch, workshop.threads, &mut file)
-            .map_err(failed)
+        let how = (compression, workshop.threads);
+        initrd::write(&tree, source.contents, source.epoch, how, &mut file).map_err(failed)
     })?;
     for path in &summary.without_attributes {
         let text = format!("an initrd cannot hold the extended attributes of {path}");

@@ -287,6 +287,12 @@ pub enum Error {
         /// Everything without which it does not come up, each a sentence.
         lacks: Vec<String>,
     },
+    /// The tree would not be taken for an extension of a guest.
+    #[error("the tree cannot be an extension of Kata guests{}", listed(lacks))]
+    NoExtension {
+        /// What is wrong with its manifest, each a sentence.
+        lacks: Vec<String>,
+    },
     /// An output cannot be put in place, or the cache cannot be used.
     #[error("cannot use the disk")]
     Store(#[source] store::Error),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::*;
 use crate::epoch::Epoch;
 use crate::image::initrd;
-use crate::recipe::{ImageOptions, Init};
+use crate::recipe::{ImageOptions, Init, InitrdCompression};
 use crate::testing;
 use crate::tree::{Content, Inode, Kind, Meta, NoContents, Tree, TreePath};
 
@@ -144,7 +144,14 @@ fn probe_initrd(tree: Tree, path: &Path) {
     let tree = initrd::with_init(tree, Init::Agent);
     let mut file = fs_err::File::create(path).unwrap();
     let threads = std::num::NonZeroUsize::MIN;
-    initrd::write(&tree, &NoContents, Epoch::default(), threads, &mut file).unwrap();
+    initrd::write(
+        &tree,
+        &NoContents,
+        Epoch::default(),
+        (InitrdCompression::Gzip, threads),
+        &mut file,
+    )
+    .unwrap();
 }
 
 fn probe_image(tree: &Tree, path: &Path) {

@@ -170,6 +170,9 @@ pub(super) struct ImageArguments {
     /// Make the image of this directory instead of building a tree
     #[arg(long, value_name = "DIR", conflicts_with_all = ["distro", "package"])]
     pub(super) rootfs: Option<PathBuf>,
+    /// Refuse what a kernel with this configuration (a `.config`) could not read
+    #[arg(long, value_name = "FILE")]
+    pub(super) kernel_config: Option<PathBuf>,
     #[command(flatten)]
     pub(super) look: ImageLook,
 }
@@ -210,6 +213,12 @@ pub(super) struct InitrdArguments {
     /// Make the initrd of this directory instead of building a tree
     #[arg(long, value_name = "DIR", conflicts_with_all = ["distro", "package"])]
     pub(super) rootfs: Option<PathBuf>,
+    /// Compression: gzip, zstd, lz4, xz, none [default: gzip, and Kata's kernels read no other]
+    #[arg(long, value_name = "NAME")]
+    pub(super) compression: Option<String>,
+    /// Refuse what a kernel with this configuration (a `.config`) could not read
+    #[arg(long, value_name = "FILE")]
+    pub(super) kernel_config: Option<PathBuf>,
 }
 
 /// `osbuilder build`.

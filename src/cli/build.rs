@@ -68,7 +68,9 @@ fn directory_as_guest(
 pub(super) fn image(arguments: &ImageArguments, session: &Session) -> Result<ExitCode, Failure> {
     let extra = Extra {
         image: with_salt(arguments.look.clone())?,
+        kernel: arguments.kernel_config.clone().map(|path| (path, Form::Image)),
         without_agent: arguments.rootfs.is_some(),
+        ..Extra::default()
     };
     match &arguments.rootfs {
         Some(rootfs) => pack(Form::Image, rootfs, &arguments.build, &extra, session),
@@ -89,7 +91,12 @@ fn with_salt(mut look: ImageLook) -> Result<ImageLook, Failure> {
 
 /// `osbuilder initrd`.
 pub(super) fn initrd(arguments: &InitrdArguments, session: &Session) -> Result<ExitCode, Failure> {
-    let extra = Extra { without_agent: arguments.rootfs.is_some(), ..Extra::default() };
+    let extra = Extra {
+        initrd_compression: arguments.compression.clone(),
+        kernel: arguments.kernel_config.clone().map(|path| (path, Form::Initrd)),
+        without_agent: arguments.rootfs.is_some(),
+        ..Extra::default()
+    };
     match &arguments.rootfs {
         Some(rootfs) => pack(Form::Initrd, rootfs, &arguments.build, &extra, session),
         None => run(Form::Initrd, &arguments.build, &extra, session),
@@ -181,12 +188,15 @@ fn write(
         (workshop.listener)(Event::warning(text.to_owned()));
     }
     if target.form != Form::Rootfs {
-        osbuilder::check_guest(&guest.tree, recipe, workshop).map_err(Failure::from)?;
+        osbuilder::check_guest(source, recipe, workshop).map_err(Failure::from)?;
     }
     let written = match target.form {
         Form::Rootfs => osbuilder::write_rootfs(source, path, workshop),
         Form::Image => osbuilder::write_image(source, &recipe.image, path, workshop),
-        Form::Initrd => osbuilder::write_initrd(source, recipe.init, path, workshop),
+        Form::Initrd => {
+            let how = (recipe.init, recipe.initrd_compression);
+            osbuilder::write_initrd(source, how, path, workshop)
+        }
     };
     written.map_err(Failure::from)
 }

@@ -107,8 +107,9 @@ fn facts(report: &Report, file: &Path) -> Vec<(&'static str, String)> {
                 rows.push(("hash tree", text));
             }
         }
-        Form::Initrd { gzip: true } => rows.push(("form", "initrd, gzip".to_owned())),
-        Form::Initrd { gzip: false } => rows.push(("form", "initrd, not compressed".to_owned())),
+        Form::Initrd { compression } => {
+            rows.push(("form", format!("initrd, compression {}", compression.name())));
+        }
     }
     rows.push(("paths", report.paths.to_string()));
     rows.push(("content", size::in_words(report.content)));

@@ -1,12 +1,14 @@
 //! From what was typed, the recipe file and the environment to a `Recipe`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use osbuilder::distro::Architecture;
-use osbuilder::recipe::{self, Options, Reading, RecipeFile, Request, Surroundings};
+use osbuilder::recipe::{
+    self, KernelConfiguration, Options, Reading, RecipeFile, Request, Surroundings,
+};
 
-use super::arguments::{BuildArguments, ImageLook, InitName};
+use super::arguments::{BuildArguments, Form, ImageLook, InitName};
 use super::{Failure, Kind, Session};
 
 /// What a verb adds to the options that all forms share.
@@ -14,6 +16,10 @@ use super::{Failure, Kind, Session};
 pub(super) struct Extra {
     /// Options of images.
     pub(super) image: ImageLook,
+    /// How an initrd is to be compressed.
+    pub(super) initrd_compression: Option<String>,
+    /// The configuration of the kernel that is to read this form.
+    pub(super) kernel: Option<(PathBuf, Form)>,
     /// The verb makes no guest, so that it needs no agent.
     pub(super) without_agent: bool,
 }
@@ -63,7 +69,28 @@ fn from(
     let reading =
         recipe::read(request).map_err(|mistakes| Failure::new(Kind::Request, mistakes))?;
     reading.remarks.iter().for_each(|remark| session.show.hear(remark));
-    Ok(reading)
+    match &extra.kernel {
+        Some((path, form)) => check_kernel(path, *form, &reading).map(|()| reading),
+        None => Ok(reading),
+    }
+}
+
+/// Refuses what a kernel with this configuration could not read.
+fn check_kernel(path: &Path, form: Form, reading: &Reading) -> Result<(), Failure> {
+    let text = fs_err::read_to_string(path).map_err(|error| Failure::new(Kind::Request, error))?;
+    let Some(kernel) = KernelConfiguration::parse(&text) else {
+        let message = format!("{} is no configuration of a kernel", path.display());
+        return Err(Failure::new(Kind::Request, message));
+    };
+    let refused = match form {
+        Form::Rootfs => Vec::new(),
+        Form::Image => kernel.refuses_image(&reading.recipe.image),
+        Form::Initrd => kernel.refuses_initrd(reading.recipe.initrd_compression),
+    };
+    match refused.as_slice() {
+        [] => Ok(()),
+        refused => Err(Failure::new(Kind::Request, refused.join("\n"))),
+    }
 }
 
 fn options(arguments: &BuildArguments, extra: &Extra) -> Options {
@@ -93,6 +120,7 @@ fn options(arguments: &BuildArguments, extra: &Extra) -> Options {
         prune: arguments.prune.then_some(true),
         keep_database: arguments.keep_database.then_some(true),
         osbuilder_version: arguments.osbuilder_version.clone(),
+        initrd_compression: extra.initrd_compression.clone(),
         file_system: extra.image.file_system.clone(),
         free_space_mib: extra.image.free_space,
         compression: extra.image.compression.clone(),

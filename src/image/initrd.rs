@@ -1,20 +1,18 @@
-//! The initrd: a `newc` archive in one gzip member, and the link `/init` that the kernel runs.
+//! The initrd: a `newc` archive, packed, and the link `/init` that the kernel runs.
 //!
-//! Comes in: a tree; goes out: the bytes of `kata-containers-initrd.img`. Reading takes what the
-//! kernel takes: archives one after the other, plain or each in a gzip member.
+//! Comes in: a tree; goes out: the bytes of `kata-containers-initrd.img`. Reading takes what kernels
+//! take: archives one after the other, plain or each packed.
 //!
 //! Specification: Linux, `init/initramfs.c` (`unpack_to_rootfs`).
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::num::NonZeroUsize;
 
-use super::{Error, cpio, gzip};
+use super::{Error, cpio, packing};
 use crate::epoch::Epoch;
-use crate::recipe::Init;
+use crate::recipe::{Init, InitrdCompression};
 use crate::tree::{Contents, Inode, Kind, Meta, Tree, TreePath};
 
-/// The first two bytes of a gzip member.
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// A decompressed initrd larger than this, in bytes, is an attack: no guest has that much memory
 /// to spare.
 const MAXIMUM_SIZE: u64 = 16 << 30;
@@ -36,7 +34,7 @@ pub fn with_init(mut tree: Tree, init: Init) -> Tree {
     tree
 }
 
-/// Writes `tree` to `output` as an initrd, times no later than `epoch`, with `threads` threads.
+/// Writes `tree` to `output` as an initrd, times no later than `epoch`, with up to `threads` threads.
 /// The bytes do not depend on their number.
 ///
 /// # Errors
@@ -45,11 +43,11 @@ pub fn write(
     tree: &Tree,
     contents: &dyn Contents,
     epoch: Epoch,
-    threads: NonZeroUsize,
+    (compression, threads): (InitrdCompression, NonZeroUsize),
     output: &mut dyn Write,
 ) -> Result<cpio::Summary, Error> {
     let failed = |source| Error::Write { source };
-    let mut encoder = gzip::Encoder::new(output, threads).map_err(failed)?;
+    let mut encoder = packing::Encoder::new(output, compression, threads).map_err(failed)?;
     let summary = cpio::write(tree, contents, epoch, &mut encoder)?;
     encoder.finish().map_err(failed)?;
     Ok(summary)
@@ -80,15 +78,15 @@ pub fn read(input: impl Read, keep: cpio::Keep<'_>) -> Result<Tree, Error> {
                 offset = 1;
                 continue;
             }
-            [0x1f, ..] => {
+            packed => {
+                let what = "a compression that is none of gzip, zstd, lz4 and xz";
+                let compression = packing::of(packed);
+                let compression =
+                    compression.ok_or_else(|| Error::unsupported("the initrd", what))?;
                 rest.consume(zeros);
-                read_member(&mut rest, &mut tree, keep)?;
+                read_packed(&mut rest, compression, &mut tree, keep)?;
                 offset = 1;
                 continue;
-            }
-            _ => {
-                let what = "a compression other than gzip, which Kata's kernels do not read";
-                return Err(Error::unsupported("the initrd", what));
             }
         }
         rest.consume(zeros);
@@ -110,29 +108,39 @@ impl<R: Read> Read for Persistent<R> {
     }
 }
 
-/// Reads the archives of one gzip member.
-fn read_member(
+/// Reads the archives that are packed together.
+fn read_packed(
     input: &mut dyn BufRead,
+    compression: InitrdCompression,
     tree: &mut Tree,
     keep: cpio::Keep<'_>,
 ) -> Result<(), Error> {
-    let member = flate2::bufread::GzDecoder::new(input).take(MAXIMUM_SIZE);
+    let unread = |source| damaged(Error::Read { source });
+    let member = packing::decoder(input, compression).map_err(unread)?.take(MAXIMUM_SIZE);
     let mut entries = cpio::Entries::new(BufReader::with_capacity(128 << 10, member));
     cpio::read(&mut entries, tree, keep).map_err(damaged)?;
     let mut after = entries.into_inner();
-    let rest = after.fill_buf().map_err(|source| damaged(Error::Read { source }))?;
+    let rest = after.fill_buf().map_err(unread)?;
     let is_end = rest.is_empty();
-    if is_end { Ok(()) } else { Err(Error::broken("the gzip member", "holds more than archives")) }
+    if is_end {
+        Ok(())
+    } else {
+        Err(Error::broken("the packed initrd", "holds more than archives"))
+    }
 }
 
 /// Tells damage that the decompressor met from a medium that failed.
 fn damaged(error: Error) -> Error {
-    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
+    let is_damage = |source: &io::Error| match source.kind() {
+        InvalidData | InvalidInput | UnexpectedEof => true,
+        // What libraries say that have no kinds of their own.
+        Other => source.raw_os_error().is_none(),
+        _ => false,
+    };
     match &error {
-        Error::Read { source }
-            if matches!(source.kind(), InvalidData | InvalidInput | UnexpectedEof) =>
-        {
-            Error::broken("the gzip member", "is damaged or cut short")
+        Error::Read { source } if is_damage(source) => {
+            Error::broken("the packed initrd", "is damaged or cut short")
         }
         _ => error,
     }
@@ -146,9 +154,15 @@ pub fn digest_only(data: &mut dyn Read) -> io::Result<(crate::digest::Digest, u6
     crate::digest::Digest::of_reader(data)
 }
 
+/// How the initrd that begins with `begin` is compressed; `None` when it is no initrd. Six bytes tell.
+pub fn compression(begin: &[u8]) -> Option<InitrdCompression> {
+    packing::surely(begin)
+        .or_else(|| begin.starts_with(b"07070").then_some(InitrdCompression::None))
+}
+
 /// Whether `begin` may be the beginning of an initrd.
 pub fn is_initrd(begin: &[u8]) -> bool {
-    begin.starts_with(&GZIP_MAGIC) || begin.starts_with(b"07070")
+    compression(begin).is_some()
 }
 
 #[cfg(test)]
@@ -156,6 +170,8 @@ mod tests {
     use super::*;
     use crate::testing::Stuttering;
     use crate::tree::{Content, NoContents};
+
+    const GZIP: (InitrdCompression, NonZeroUsize) = (InitrdCompression::Gzip, NonZeroUsize::MIN);
 
     fn tree() -> Tree {
         let mut tree = Tree::default();
@@ -169,7 +185,7 @@ mod tests {
 
     fn bytes(tree: &Tree) -> Vec<u8> {
         let mut bytes = Vec::new();
-        write(tree, &NoContents, Epoch::default(), NonZeroUsize::MIN, &mut bytes).unwrap();
+        write(tree, &NoContents, Epoch::default(), GZIP, &mut bytes).unwrap();
         bytes
     }
 
@@ -185,7 +201,7 @@ mod tests {
     #[test]
     fn f5_an_initrd_is_written_and_read_byte_by_byte_and_through_interruptions() {
         let mut slow = Stuttering::new(Vec::new());
-        write(&tree(), &NoContents, Epoch::default(), NonZeroUsize::MIN, &mut slow).unwrap();
+        write(&tree(), &NoContents, Epoch::default(), GZIP, &mut slow).unwrap();
         let packed = slow.into_inner();
         assert_eq!(packed, bytes(&tree()));
         assert_eq!(read(Stuttering::new(&packed[..]), &mut digest_only).unwrap(), tree());
@@ -195,6 +211,26 @@ mod tests {
         cpio::write(&tree(), &NoContents, Epoch::default(), &mut plain).unwrap();
         let plain = plain.into_inner();
         assert_eq!(read(Stuttering::new(&plain[..]), &mut digest_only).unwrap(), tree());
+    }
+
+    #[test]
+    fn every_compression_comes_back_and_its_damage_is_told() {
+        for compression in [
+            InitrdCompression::Gzip,
+            InitrdCompression::Zstd,
+            InitrdCompression::Lz4,
+            InitrdCompression::Xz,
+            InitrdCompression::None,
+        ] {
+            let mut packed = Vec::new();
+            let how = (compression, NonZeroUsize::MIN);
+            write(&tree(), &NoContents, Epoch::default(), how, &mut packed).unwrap();
+            assert_eq!(super::compression(&packed), Some(compression));
+            assert_eq!(parse(&packed).unwrap(), tree(), "{compression:?}");
+            assert_eq!(read(Stuttering::new(&packed[..]), &mut digest_only).unwrap(), tree());
+            let cut = parse(&packed[..packed.len() / 2]);
+            assert!(matches!(cut, Err(Error::Broken { .. })), "{compression:?} {cut:?}");
+        }
     }
 
     #[test]
@@ -235,7 +271,7 @@ mod tests {
         for bad in [&flipped[..], &good[..good.len() - 4], &good[..middle], b"\x1f", b""] {
             assert!(matches!(parse(bad), Err(Error::Broken { .. })), "{:?}", parse(bad));
         }
-        assert!(matches!(parse(b"\x28\xb5\x2f\xfd"), Err(Error::Unsupported { .. })));
+        assert!(matches!(parse(b"BZh91AY"), Err(Error::Unsupported { .. })));
         struct Failing;
         impl Read for Failing {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {

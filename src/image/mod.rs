@@ -16,6 +16,7 @@ pub mod initrd;
 mod layout;
 mod medium;
 pub mod nvdimm;
+mod packing;
 mod pieces;
 mod read;
 mod sparse;

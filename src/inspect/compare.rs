@@ -147,8 +147,8 @@ pub fn inventory(report: &Report) -> BTreeMap<String, String> {
     let mut parts = BTreeMap::new();
     let mut put = |name: &str, value: String| drop(parts.insert(name.to_owned(), value));
     match &report.form {
-        Form::Initrd { gzip } => {
-            put("form", if *gzip { "initrd, gzip" } else { "initrd, not compressed" }.to_owned());
+        Form::Initrd { compression } => {
+            put("form", format!("initrd, compression {}", compression.name()));
         }
         Form::Image { nvdimm_block, disk_signature, partitions, file_system, hash_tree } => {
             put("form", "disk image".to_owned());

@@ -7,6 +7,7 @@
 mod compare;
 mod contents;
 mod contract;
+mod extension;
 mod leaks;
 mod listing;
 mod runtime;
@@ -21,6 +22,7 @@ use serde::Serialize;
 pub use compare::{Aspect, Difference, inventory, packages_of, trees};
 pub use contents::FileContents;
 pub use contract::{Guest as Contract, Lack, Severity, contract};
+pub use extension::{extension, is_extension};
 pub use leaks::leaks;
 pub use listing::{Line, lines};
 pub use runtime::{BadRuntime, Hypervisor, Runtime};
@@ -28,7 +30,7 @@ pub use verdict::{Claim, Finding, Measurement, Verdict, verify};
 
 use crate::digest::Digest;
 use crate::image::{self, Medium, Parts, Stream, initrd};
-use crate::recipe::Init;
+use crate::recipe::{Init, InitrdCompression};
 use crate::tree::{Kind, Tree, TreePath};
 
 /// Where Kata's tools look for how a guest was made.
@@ -85,8 +87,8 @@ pub enum Form {
     },
     /// An initrd: archives, packed or not.
     Initrd {
-        /// Whether it begins with a gzip member.
-        gzip: bool,
+        /// How what it begins with is compressed.
+        compression: InitrdCompression,
     },
 }
 
@@ -167,7 +169,8 @@ fn read_initrd<'m>(medium: &'m dyn Medium, begin: &[u8]) -> Result<Opened<'m>, i
         order.push(found.0);
         Ok(found)
     })?;
-    let form = Form::Initrd { gzip: begin.starts_with(&[0x1f, 0x8b]) };
+    let compression = initrd::compression(begin).unwrap_or(InitrdCompression::None);
+    let form = Form::Initrd { compression };
     Ok((form, tree, FileContents::of_initrd(medium, order)))
 }
 
@@ -350,8 +353,8 @@ mod tests {
 
     fn initrd_of(tree: &Tree) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let one = NonZeroUsize::MIN;
-        initrd::write(tree, &NoContents, Epoch::default(), one, &mut bytes).unwrap();
+        let how = (InitrdCompression::Gzip, NonZeroUsize::MIN);
+        initrd::write(tree, &NoContents, Epoch::default(), how, &mut bytes).unwrap();
         bytes
     }
 
@@ -396,7 +399,7 @@ mod tests {
         let bytes = initrd_of(&tree());
         let report = read(&bytes, NonZeroUsize::MIN).unwrap().report;
         let json = serde_json::to_value(&report).unwrap();
-        assert_eq!((&json["form"], &json["gzip"]), (&"initrd".into(), &true.into()));
+        assert_eq!((&json["form"], &json["compression"]), (&"initrd".into(), &"gzip".into()));
     }
 
     #[test]

@@ -5,10 +5,11 @@ use std::num::NonZeroUsize;
 
 use serde::Serialize;
 
-use super::{Form, Report, Runtime, Severity, leaks, read};
+use super::{Form, Report, Runtime, Severity, extension, is_extension, leaks, read};
 use crate::digest::Digest;
 use crate::image::verity::{self, Parameters};
 use crate::image::{self, Medium, Parts, nvdimm};
+use crate::recipe::InitrdCompression;
 
 /// What somebody claims of an image's measurement.
 #[derive(Debug, Clone, Default)]
@@ -67,7 +68,7 @@ impl Verdict {
 }
 
 /// Reads all of a guest, on up to `threads` threads, and judges it. With `is_guest` it must also be
-/// fit to start.
+/// fit to start, unless it is an extension: then its manifest is judged.
 ///
 /// # Errors
 /// [`image::Error`]: the medium failed, the guest is broken, or of a kind that is not known.
@@ -80,7 +81,11 @@ pub fn verify(
     let guest = read(medium, threads)?;
     let mut findings = Vec::new();
     let mut add = |severity, what: String| findings.push(Finding { severity, what });
-    if is_guest {
+    let lacks = extension(&guest.tree, &guest.contents);
+    for lack in lacks.map_err(|source| image::Error::Read { source })? {
+        add(lack.severity, lack.what);
+    }
+    if is_guest && !is_extension(&guest.tree) {
         for lack in &guest.report.lacks {
             add(lack.severity, lack.what.clone());
         }
@@ -105,6 +110,12 @@ pub fn verify(
             }
         },
     };
+    if let Form::Initrd { compression } = guest.report.form
+        && !matches!(compression, InitrdCompression::Gzip | InitrdCompression::None)
+    {
+        let name = compression.name();
+        add(Severity::Later, format!("Kata's kernels do not read an initrd packed with {name}"));
+    }
     if let Form::Image { nvdimm_block: Some(_), .. } = guest.report.form
         && !guest.report.size.is_multiple_of(nvdimm::ALIGNMENT)
     {

@@ -10,8 +10,8 @@ use super::layer::{
 };
 use super::mistake::{Given, Mistakes, Origin};
 use super::{
-    Agent, Compression, ExtraFile, FileSystem, Guest, ImageOptions, Init, PackageSet, Policy,
-    Recipe, Sources, Surroundings, Variant, Verity,
+    Agent, Compression, ExtraFile, FileSystem, Guest, ImageOptions, Init, InitrdCompression,
+    PackageSet, Policy, Recipe, Sources, Surroundings, Variant, Verity,
 };
 use crate::digest::parse_hex;
 use crate::distro::{self, Architecture, Distro, FirstProcess, Release};
@@ -51,6 +51,7 @@ pub(super) fn complete(
     let agent = completer.agent(layer.agent.from.as_ref(), surroundings);
     let guest = completer.guest(layer.guest, layer.agent);
     let image = completer.image(layer.image);
+    let initrd_compression = completer.initrd_compression(layer.initrd_compression);
     let extra_files =
         layer.extra_files.into_iter().filter_map(|f| completer.extra_file(f)).collect();
     let architecture = place.as_ref().map(|(_, _, architecture)| *architecture);
@@ -73,6 +74,7 @@ pub(super) fn complete(
         agent: agent?,
         guest,
         image: image?,
+        initrd_compression: initrd_compression?,
         epoch,
     })
 }
@@ -338,6 +340,27 @@ impl Completer<'_> {
             self.mistakes.add(&given.origin, "only an erofs is compressed");
         }
         self.one_of(&given, &choices)
+    }
+
+    /// Whatever is not Kata's own choice is taken with a word: its kernels are built for nothing else.
+    fn initrd_compression(&mut self, given: Maybe<String>) -> Option<InitrdCompression> {
+        let Some(given) = given else { return Some(InitrdCompression::Gzip) };
+        let choices = [
+            ("gzip", InitrdCompression::Gzip),
+            ("zstd", InitrdCompression::Zstd),
+            ("lz4", InitrdCompression::Lz4),
+            ("xz", InitrdCompression::Xz),
+            ("none", InitrdCompression::None),
+        ];
+        let compression = self.one_of(&given, &choices)?;
+        if !matches!(compression, InitrdCompression::Gzip | InitrdCompression::None) {
+            let text = format!(
+                "{}Kata's kernels read initrds packed with gzip only, and not {}",
+                given.origin, given.value
+            );
+            self.remarks.push(Event::warning(text));
+        }
+        Some(compression)
     }
 
     /// erofs and xfs are made with one size of blocks.

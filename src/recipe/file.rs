@@ -72,6 +72,8 @@ struct Document {
     guest: GuestTable,
     /// How the image is laid out.
     image: ImageTable,
+    /// How an initrd is packed.
+    initrd: InitrdTable,
     /// Files of this machine to put into the guest.
     files: Vec<FileTable>,
 }
@@ -175,6 +177,16 @@ struct GuestTable {
     /// Name of the distribution for the summary file, if not its own.
     #[schemars(with = "String")]
     distribution_name: Text,
+}
+
+/// How an initrd is packed.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(inline)]
+struct InitrdTable {
+    /// `gzip` (the default, and what Kata's kernels read), `zstd`, `lz4`, `xz` or `none`.
+    #[schemars(with = "String")]
+    compression: Text,
 }
 
 /// How the image is laid out.
@@ -321,6 +333,7 @@ impl Reader<'_> {
             plain_chroot: self.maybe(document.plain_chroot),
             guest: self.guest(document.guest),
             image: self.image(document.image),
+            initrd_compression: self.maybe(document.initrd.compression),
             extra_files: document.files.into_iter().filter_map(|f| self.extra_file(f)).collect(),
         }
     }

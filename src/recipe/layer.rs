@@ -24,6 +24,7 @@ pub(super) struct Layer {
     pub(super) agent: AgentLayer,
     pub(super) guest: GuestLayer,
     pub(super) image: ImageLayer,
+    pub(super) initrd_compression: Maybe<String>,
     pub(super) extra_files: Vec<Given<FileAsked>>,
 }
 
@@ -127,6 +128,7 @@ impl Layer {
             agent: self.agent.over(lower.agent),
             guest: self.guest.over(lower.guest),
             image: self.image.over(lower.image),
+            initrd_compression: self.initrd_compression.or(lower.initrd_compression),
             extra_files: joined(lower.extra_files, self.extra_files),
         }
     }

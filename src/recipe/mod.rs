@@ -10,6 +10,7 @@
 mod complete;
 mod environment;
 mod file;
+mod kernel;
 mod layer;
 mod mistake;
 mod options;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 pub use environment::Destinations;
 pub use file::schema;
+pub use kernel::KernelConfiguration;
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use options::Options;
 
@@ -120,6 +122,8 @@ pub struct Recipe {
     pub guest: Guest,
     /// How the image is laid out.
     pub image: ImageOptions,
+    /// How an initrd is compressed.
+    pub initrd_compression: InitrdCompression,
     /// The latest time stamp in the output. `None`: the newest date that the repositories sign,
     /// so that a lock alone determines every byte.
     pub epoch: Option<Epoch>,
@@ -303,6 +307,35 @@ pub enum FileSystem {
     Erofs,
     /// xfs.
     Xfs,
+}
+
+/// How an initrd is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InitrdCompression {
+    /// gzip: what Kata's kernels read.
+    Gzip,
+    /// Zstandard.
+    Zstd,
+    /// LZ4, in its legacy frame.
+    Lz4,
+    /// xz.
+    Xz,
+    /// Not at all: every kernel reads it.
+    None,
+}
+
+impl InitrdCompression {
+    /// As recipes and people call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Lz4 => "lz4",
+            Self::Xz => "xz",
+            Self::None => "none",
+        }
+    }
 }
 
 /// How an erofs compresses contents.

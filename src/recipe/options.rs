@@ -56,6 +56,8 @@ pub struct Options {
     pub keep_database: Option<bool>,
     /// `--osbuilder-version`: for the summary file.
     pub osbuilder_version: Option<String>,
+    /// `--compression` of an initrd.
+    pub initrd_compression: Option<String>,
     /// `--file-system`.
     pub file_system: Option<String>,
     /// `--free-space`, in MiB.
@@ -119,6 +121,7 @@ pub(super) fn read(options: &Options, mistakes: &mut Mistakes) -> Layer {
             verity_superblock: given("--verity-superblock", options.verity_superblock),
             ..ImageLayer::default()
         },
+        initrd_compression: text("--compression", options.initrd_compression.as_ref()),
         extra_files: (options.extra_files.iter())
             .filter_map(|text| extra_file(text, mistakes))
             .collect(),

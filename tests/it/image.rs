@@ -96,3 +96,66 @@ fn nvidia_s_init_is_taken_for_one() {
     let (status, told) = pack(folder.path(), &["initrd"], &[]);
     assert_eq!(status, Some(0), "{told}");
 }
+
+#[test]
+fn an_initrd_is_packed_as_asked_and_what_the_kernel_does_not_read_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    guest(&folder.path().join("rootfs"));
+    for compression in ["zstd", "lz4", "xz", "none"] {
+        let arguments = ["initrd", "--init", "agent", "--compression", compression];
+        let (status, told) = pack(folder.path(), &arguments, &[]);
+        assert_eq!(status, Some(0), "{told}");
+        let warned = told.contains("Kata's kernels read initrds packed with gzip only");
+        assert_eq!(warned, compression != "none", "{told}");
+        let listed = osbuilder_in(folder.path(), &["inspect", "out"], &[]);
+        let text = String::from_utf8(listed.stdout).unwrap();
+        assert!(text.contains(&format!("initrd, compression {compression}")), "{text}");
+        fs_err::remove_file(folder.path().join("out")).unwrap();
+    }
+    let config = "CONFIG_BLK_DEV_INITRD=y\nCONFIG_RD_GZIP=y\n# CONFIG_RD_ZSTD is not set\n";
+    fs_err::write(folder.path().join("config"), config).unwrap();
+    let asked = |compression: &str| {
+        let how = ["--compression", compression, "--kernel-config", "config"];
+        pack(folder.path(), &[&["initrd", "--init", "agent"], &how[..]].concat(), &[])
+    };
+    assert_eq!(asked("gzip").0, Some(0));
+    fs_err::remove_file(folder.path().join("out")).unwrap();
+    let (status, told) = asked("zstd");
+    assert_ne!(status, Some(0));
+    assert!(told.contains("CONFIG_RD_ZSTD is not set"), "{told}");
+    assert!(!folder.path().join("out").exists());
+}
+
+/// As Kata builds them: erofs, measured, without the header for persistent memory and without init.
+#[test]
+fn an_extension_is_measured_and_its_manifest_is_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("rootfs");
+    program(&root.join("usr/bin/tool"));
+    let manifest = root.join("etc/kata-extensions/components.toml");
+    fs_err::create_dir_all(manifest.parent().unwrap()).unwrap();
+    let write = |path: &str| {
+        let text = format!("schema_version = 1\n[[process]]\nid = \"tool\"\npath = {path:?}\n");
+        fs_err::write(&manifest, text).unwrap();
+    };
+    let variables = [
+        ("FS_TYPE", "erofs"),
+        ("MEASURED_ROOTFS", "yes"),
+        ("SKIP_DAX_HEADER", "yes"),
+        ("SKIP_ROOTFS_CHECK", "yes"),
+        ("BUILD_VARIANT", "tool"),
+    ];
+    write("usr/bin/other");
+    let (status, told) = pack(folder.path(), &["image"], &variables);
+    assert_eq!(status, Some(1), "{told}");
+    assert!(told.contains("/usr/bin/other, where nothing is"), "{told}");
+    assert!(!folder.path().join("out").exists());
+    write("usr/bin/tool");
+    let (status, told) = pack(folder.path(), &["image"], &variables);
+    assert_eq!(status, Some(0), "{told}");
+    let verified =
+        osbuilder_in(folder.path(), &["verify", "out", "--params-file", "root_hash_tool.txt"], &[]);
+    let text = String::from_utf8(verified.stdout).unwrap();
+    assert_eq!(verified.status.code(), Some(0), "{text}");
+    assert!(text.contains("measurement: verified"), "{text}");
+}
