@@ -9,6 +9,7 @@ pub mod apk;
 pub mod compression;
 pub mod deb;
 pub mod path;
+pub mod rpm;
 pub mod tar;
 
 use std::fmt;
