@@ -13,7 +13,9 @@ mod disk;
 mod foreign;
 mod lay_out;
 mod lines;
+mod names;
 mod read_back;
+mod rpm;
 
 use crate::digest::Digest;
 use crate::distro::Architecture;
@@ -187,6 +189,7 @@ fn configure_in(
     let configuration: Box<dyn Configuration> = match packages {
         Installed::Deb(packages) => Box::new(deb::Debs::new(packages)?),
         Installed::Apk(packages) => Box::new(apk::Apks(packages)),
+        Installed::Rpm(packages) => Box::new(rpm::Rpms(packages)),
     };
     let key = key(&tree, configuration.as_ref(), epoch, plain_chroot);
     if let Some(found) = find(store, &key, listener)? {

@@ -58,6 +58,13 @@ impl Architecture {
     }
 }
 
+impl Architecture {
+    /// rpm's name, which is the kernel's.
+    pub const fn rpm_name(self) -> &'static str {
+        self.kernel_name()
+    }
+}
+
 impl fmt::Display for Architecture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kernel_name())

@@ -55,6 +55,8 @@ pub enum Family {
     Deb,
     /// apk.
     Apk,
+    /// rpm, and repositories with `repomd.xml`.
+    Rpm,
 }
 
 /// Which program starts a guest of a distribution when nobody says otherwise.
@@ -100,6 +102,9 @@ pub struct Release {
     /// OpenPGP keys; or, in Alpine's family, an architecture, the name of a key's file and the SHA-256
     /// of the file.
     pub keys: Vec<String>,
+    /// In rpm's family: where the database of packages is, if not in `var/lib/rpm`.
+    #[serde(default)]
+    pub database: Option<String>,
     /// Whether `/bin`, `/sbin` and `/lib` are links into `/usr`.
     pub merged_usr: bool,
 }
@@ -108,8 +113,12 @@ pub struct Release {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Suite {
-    /// Its path below `dists/`: `trixie-updates`; in Alpine's family below the root: `v3.24`.
+    /// Its path below `dists/`: `trixie-updates`; in Alpine's family below the root: `v3.24`; in
+    /// rpm's also below the root, with variables: `prod/base/$basearch`.
     pub name: String,
+    /// In rpm's family: where a list of its mirrors with the digest of its metadata can be had.
+    #[serde(default)]
+    pub metalink: Option<String>,
     /// Whether it lives in the security archive.
     #[serde(default)]
     pub security: bool,
@@ -134,8 +143,12 @@ pub struct GuestPackages {
 }
 
 /// The data files. Adding a distribution is adding a file and its name here.
-const FILES: [&str; 3] =
-    [include_str!("alpine.toml"), include_str!("debian.toml"), include_str!("ubuntu.toml")];
+const FILES: [&str; 4] = [
+    include_str!("alpine.toml"),
+    include_str!("azurelinux.toml"),
+    include_str!("debian.toml"),
+    include_str!("ubuntu.toml"),
+];
 
 /// Why there is no such distribution or release.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -277,12 +290,12 @@ mod tests {
 
     #[test]
     fn a_distribution_is_found_by_its_name_and_a_slip_is_answered_with_the_right_one() {
-        for name in ["alpine", "debian", "ubuntu"] {
+        for name in ["alpine", "azurelinux", "debian", "ubuntu"] {
             assert_eq!(Distro::find(name).unwrap().name, name);
         }
         let message = Distro::find("debain").unwrap_err().to_string();
         let expected = "the distribution \"debain\" is unknown (did you mean \"debian\"?); \
-                        known are alpine, debian, ubuntu";
+                        known are alpine, azurelinux, debian, ubuntu";
         assert_eq!(message, expected);
         assert!(!Distro::find("x").unwrap_err().to_string().contains("did you mean"));
     }
@@ -301,6 +314,8 @@ mod tests {
             ("alpine", "latest-stable", "v3.24"),
             ("alpine", "3.18", "v3.18"),
             ("alpine", "edge", "edge"),
+            ("azurelinux", "3.0", "3.0"),
+            ("cbl-mariner", "2", "2.0"),
             ("ubuntu", "24.04", "noble"),
             ("ubuntu", "resolute", "resolute"),
         ];
@@ -334,8 +349,8 @@ mod tests {
 
     #[test]
     fn keys_are_pinned_by_the_whole_fingerprint_of_a_version_4_key() {
-        let debs = Distro::all().iter().filter(|distro| distro.family == Family::Deb);
-        for release in debs.flat_map(|distro| &distro.releases) {
+        let with_openpgp = Distro::all().iter().filter(|distro| distro.family != Family::Apk);
+        for release in with_openpgp.flat_map(|distro| &distro.releases) {
             for key in &release.keys {
                 let digits = |b: u8| b.is_ascii_digit() || (b'A'..=b'F').contains(&b);
                 assert!(key.len() == 40 && key.bytes().all(digits), "{key}");

@@ -143,9 +143,17 @@ impl Pace {
     }
 }
 
-/// No file of an archive begins like this.
+/// No file of an archive begins like this; some are XML, but not of this kind.
 fn looks_like_a_web_page(bytes: &[u8]) -> bool {
     let text = bytes.trim_ascii_start();
+    let text = match text.strip_prefix(b"<?xml") {
+        None => text,
+        Some(rest) => {
+            let end = rest.iter().position(|byte| *byte == b'>');
+            let behind = end.and_then(|end| rest.get(end.saturating_add(1)..));
+            behind.unwrap_or_default().trim_ascii_start()
+        }
+    };
     let starts = |tag: &[u8]| text.get(..tag.len()).is_some_and(|t| t.eq_ignore_ascii_case(tag));
-    starts(b"<!doctype") || starts(b"<html") || starts(b"<head") || starts(b"<?xml")
+    starts(b"<!doctype") || starts(b"<html") || starts(b"<head")
 }

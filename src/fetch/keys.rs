@@ -29,8 +29,11 @@ const COMPILED_IN: [&[u8]; 10] = [
     include_bytes!("../distro/keys/ubuntu/archive-2018.asc"),
 ];
 
-/// Where apt and distributions keep keys, below the host's root.
-const HOST_FOLDERS: [&str; 3] = ["usr/share/keyrings", "etc/apt/trusted.gpg.d", "etc/apt/keyrings"];
+/// Where apt, rpm and distributions keep keys, below the host's root.
+const HOST_FOLDERS: [&str; 4] =
+    ["usr/share/keyrings", "etc/apt/trusted.gpg.d", "etc/apt/keyrings", RPM_FOLDER];
+/// There the names of key files end as they like.
+const RPM_FOLDER: &str = "etc/pki/rpm-gpg";
 
 /// A key file is a few kilobytes; a whole distribution's keyring stays below one megabyte.
 const MAX_KEY_FILE: u64 = 4 << 20;
@@ -133,7 +136,8 @@ fn host_files(root: Option<&Path>) -> Vec<PathBuf> {
             let small =
                 || fs_err::metadata(path).is_ok_and(|m| m.is_file() && m.len() <= MAX_KEY_FILE);
             let extension = path.extension().and_then(|extension| extension.to_str());
-            matches!(extension, Some("gpg" | "asc")) && small()
+            let is_key = matches!(extension, Some("gpg" | "asc")) || folder == RPM_FOLDER;
+            is_key && small()
         }));
     }
     files.sort();

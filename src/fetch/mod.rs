@@ -10,6 +10,7 @@ mod addresses;
 mod apk;
 #[cfg(test)]
 mod attacks;
+mod clearsign;
 mod deb;
 mod download;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod object;
 mod openpgp;
 mod packages;
 mod proxy;
+mod rpm;
 mod transport;
 mod url;
 #[cfg(test)]
@@ -41,12 +43,14 @@ use crate::recipe::Recipe;
 use crate::store::{self, Store};
 
 pub use apk::Refusal as ApkRefusal;
-pub use deb::{FrameError, Refusal as DebRefusal, ReleaseError};
+pub use clearsign::Error as FrameError;
+pub use deb::{Refusal as DebRefusal, ReleaseError};
 pub use freshness::Stale;
 pub use object::Failure;
 pub use openpgp::{Error as SignatureError, Fingerprint};
 pub use packages::{Archive, Arrived, Packages};
 pub use proxy::Proxies;
+pub use rpm::Refusal as RpmRefusal;
 pub use transport::{Error as TransportError, Network, Patience};
 pub use url::{Error as UrlError, Scheme, Url};
 
@@ -133,6 +137,7 @@ pub fn indexes(recipe: &Recipe, context: &Context<'_>) -> Result<Indexes, Error>
     let repositories = match recipe.distro.family {
         Family::Deb => deb::repositories(recipe, context)?,
         Family::Apk => apk::repositories(recipe, context)?,
+        Family::Rpm => rpm::repositories(recipe, context)?,
     };
     Ok(Indexes { repositories })
 }
@@ -163,7 +168,7 @@ fn side_by_side<S: Sync>(
 /// See [`Error`]. What arrived before the failure stays in the store, verified.
 pub fn pin(choice: Choice, recipe: &Recipe, context: &Context<'_>) -> Result<Lock, Error> {
     match recipe.distro.family {
-        Family::Deb => choice.complete(|package| match package.identity {
+        Family::Deb | Family::Rpm => choice.complete(|package| match package.identity {
             Identity::File(digest) => Ok(digest),
             Identity::Part(_) => Err(Error::BadLock { package: package.name.clone() }),
         }),
@@ -185,7 +190,7 @@ pub fn packages(
     packages::packages(lock, recipe, context, arrived)
 }
 
-/// Why a family's index is not believed: [`DebRefusal`], [`ApkRefusal`].
+/// Why a family's index is not believed: [`DebRefusal`], [`ApkRefusal`], [`RpmRefusal`].
 pub type Refusal = Box<dyn std::error::Error + Send + Sync>;
 
 /// What each mirror said about an index.
@@ -286,6 +291,16 @@ pub enum Error {
         today: Today,
         /// What each mirror said.
         attempts: PackageAttempts,
+    },
+    /// Nobody who may has signed a package.
+    #[error("nobody vouches for the package {name} {version}")]
+    PackageSignature {
+        /// Its name.
+        name: PackageName,
+        /// Its version.
+        version: String,
+        /// Why.
+        source: Refusal,
     },
     /// A package of the lock has an impossible place.
     #[error("the lock names an impossible place for {package}")]

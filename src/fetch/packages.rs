@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::object::{self, Failure, Wanted};
 use super::transport::Transport;
 use super::url::{Url, stays_below};
-use super::{Context, Error, Today, apk, deb};
+use super::{Context, Error, Today, apk, deb, rpm};
 use crate::crew;
 use crate::distro::Family;
 use crate::event::{Event, Stage, Unit};
@@ -71,6 +71,9 @@ pub(super) fn packages(
         }
         download(lock, recipe, context, (&wanted, arrived))?;
     }
+    if recipe.distro.family == Family::Rpm {
+        rpm::check_signatures(lock, recipe, context)?;
+    }
     Ok(Packages { store: context.store.clone(), packages: lock.packages.clone() })
 }
 
@@ -98,6 +101,7 @@ fn download(
     let places = match recipe.distro.family {
         Family::Deb => deb::places(&lock.repositories, recipe, context)?,
         Family::Apk => apk::places(&lock.repositories, recipe, context)?,
+        Family::Rpm => rpm::places(&lock.repositories, recipe, context)?,
     };
     let work = Work { transport: &transport, context, lock, places: &places, recipe, arrived };
     let progress = Progress::new(wanted.iter().map(|package| package.size));
@@ -143,6 +147,7 @@ impl Work<'_> {
         let today = match self.recipe.distro.family {
             Family::Deb => deb::date_today(self.transport, &locked.suite, mirrors),
             Family::Apk => apk::date_today(self.transport, self.recipe, mirrors),
+            Family::Rpm => rpm::date_today(self.transport, mirrors),
         };
         Err(Error::Package {
             name: package.name.clone(),

@@ -150,7 +150,7 @@ fn recipe(key: &Key, mirrors: &[&str]) -> Recipe {
     recipe.distro.mirrors = mirrors.iter().map(|url| mirror(url)).collect();
     recipe.release.keys = vec![key.fingerprint()];
     recipe.release.suites =
-        vec![Suite { name: "test".into(), security: false, architectures: vec![] }];
+        vec![Suite { name: "test".into(), security: false, metalink: None, architectures: vec![] }];
     recipe
 }
 

@@ -8,6 +8,7 @@
 pub mod apk;
 mod conflict;
 pub mod deb;
+pub mod rpm;
 mod solver;
 
 use serde::Serialize;
@@ -54,6 +55,7 @@ pub fn resolve_from(recipe: &Recipe, repositories: &[Repository<'_>]) -> Result<
     let packages = match recipe.distro.family {
         Family::Deb => deb::question::ask(recipe, repositories)?,
         Family::Apk => apk::question::ask(recipe, repositories)?,
+        Family::Rpm => rpm::question::ask(recipe, repositories)?,
     };
     let head = Lock {
         format: FORMAT,
@@ -158,6 +160,7 @@ pub fn check_complete(lock: &Lock, recipe: &Recipe, controls: &[&[u8]]) -> Resul
     match recipe.distro.family {
         Family::Deb => deb::question::check(lock, recipe, controls),
         Family::Apk => apk::question::check(lock, recipe, controls),
+        Family::Rpm => rpm::question::check(lock, recipe, controls),
     }
 }
 

@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::{apk, deb};
+use super::{apk, deb, rpm};
 use crate::distro::Family;
 use crate::fetch::Archive;
 use crate::lock::LockedPackage;
@@ -39,6 +39,7 @@ impl<'a> Ahead<'a> {
         match self.family {
             Family::Deb => deb::open_ahead(package, || archive.open(), self.store),
             Family::Apk => apk::open_ahead(package, || archive.open(), self.store),
+            Family::Rpm => rpm::open_ahead(package, || archive.open(), self.store),
         }
         self.free.fetch_add(1, Ordering::Release);
     }

@@ -9,6 +9,7 @@ mod ahead;
 pub mod apk;
 pub mod deb;
 mod file;
+pub mod rpm;
 mod tarball;
 
 use std::io;
@@ -47,6 +48,8 @@ pub enum Installed {
     Deb(Vec<deb::Package>),
     /// Alpine packages, in the order of installing them.
     Apk(apk::Packages),
+    /// rpm packages, in the order of installing them.
+    Rpm(rpm::Packages),
 }
 
 /// Why packages cannot be laid out.
@@ -127,6 +130,9 @@ pub enum Error {
         /// The file.
         path: TreePath,
     },
+    /// The package manager's database cannot be written.
+    #[error("cannot write the database of the packages")]
+    Database(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A tarball cannot be read.
     #[error("cannot unpack the tarball")]
     Tarball(#[source] tar::Error),
@@ -160,15 +166,18 @@ pub enum Opened {
     Deb(deb::Opened),
     /// Alpine packages.
     Apk(apk::Opened),
+    /// rpm packages.
+    Rpm(rpm::Opened),
 }
 
 impl Opened {
     /// What each package says of itself, in the order of the lock: its `control` file,
-    /// or its stanza.
+    /// its stanza, or its header.
     pub fn controls(&self) -> Vec<&[u8]> {
         match self {
             Self::Deb(opened) => opened.controls(),
             Self::Apk(opened) => opened.stanzas(),
+            Self::Rpm(opened) => opened.headers(),
         }
     }
 }
@@ -192,6 +201,7 @@ pub fn open(
     match recipe.distro.family {
         Family::Deb => deb::Opened::open(&archives, store, listener).map(Opened::Deb),
         Family::Apk => apk::Opened::open(&archives, store, listener).map(Opened::Apk),
+        Family::Rpm => rpm::Opened::open(&archives, store, listener).map(Opened::Rpm),
     }
 }
 
@@ -203,6 +213,7 @@ pub fn unpack(opened: Opened, recipe: &Recipe, epoch: Epoch) -> Result<Unpacked,
     match opened {
         Opened::Deb(opened) => deb::unpack(opened, recipe, epoch),
         Opened::Apk(opened) => apk::unpack(opened, recipe, epoch),
+        Opened::Rpm(opened) => rpm::unpack(opened, recipe, epoch),
     }
 }
 

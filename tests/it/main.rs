@@ -24,6 +24,7 @@ mod options;
 mod program;
 mod reference;
 mod rootfs;
+mod rpm;
 mod signals;
 mod tiny;
 mod verify;

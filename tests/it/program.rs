@@ -31,7 +31,7 @@ fn check(arguments: &[&str], status: i32, stdout: &str, stderr: &str) {
 
 #[test]
 fn the_distributions_are_listed_one_a_line() {
-    check(&["distros", "--names"], 0, "alpine\ndebian\nubuntu\n", "");
+    check(&["distros", "--names"], 0, "alpine\nazurelinux\ndebian\nubuntu\n", "");
 }
 
 #[test]

@@ -7,7 +7,6 @@
 //! scripts have given out. Specification: apk-package(5).
 
 mod finish;
-mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
@@ -15,13 +14,13 @@ use std::io::Read as _;
 use super::disk::Disk;
 use super::lay_out::{Baseline, Layout, Mark};
 use super::lines::Script;
+use super::names::Names;
 use super::{Bench, Configuration, Error, read_back};
 use crate::event::{Event, Stage, Unit};
 use crate::package::apk::scripts::{self, ScriptKind};
 use crate::sandbox::{Command, Limits, Prepared, Sandbox};
 use crate::tree::{Content, Inode, Kind, Meta, Tree, TreePath};
 use crate::unpack::apk::{Package, Packages};
-use names::Names;
 
 /// Where apk puts scripts to run them.
 const SCRIPTS: &str = "lib/apk/exec";

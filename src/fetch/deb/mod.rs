@@ -3,7 +3,6 @@
 //! In: a recipe, and what the host's apt is configured for. Out: verified indexes, and the places
 //! where packages may be fetched. Format: <https://wiki.debian.org/DebianRepository/Format>.
 
-mod clearsign;
 mod date;
 mod host;
 mod index;
@@ -11,6 +10,7 @@ mod release;
 mod snapshot;
 mod source;
 
+use super::clearsign;
 use super::keys::Shelf;
 use super::object;
 use super::transport::Transport;
@@ -20,7 +20,6 @@ use crate::epoch::Epoch;
 use crate::lock::LockedRepository;
 use crate::recipe::Recipe;
 
-pub use clearsign::Error as FrameError;
 pub use release::Error as ReleaseError;
 pub use snapshot::Refusal;
 

@@ -7,12 +7,12 @@
 //! `InRelease` is asked for first; `Release` with `Release.gpg` only where there is no `InRelease`,
 //! and verified just the same. Each mirror is judged anew.
 
-use super::clearsign;
 use super::release::{self, Release};
 use super::source::{Layout, Source};
 use crate::digest::Digest;
 use crate::epoch::Epoch;
 use crate::event::Event;
+use crate::fetch::clearsign;
 use crate::fetch::freshness::{self, Stale, State};
 use crate::fetch::object;
 use crate::fetch::openpgp::{self, Fingerprint, Framing, Keyring, Signers};

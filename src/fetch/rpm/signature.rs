@@ -1,0 +1,74 @@
+//! The packages' own signatures: each must be signed by a key that may vouch for its repository.
+//!
+//! In: a lock, whose packages are in the cache; out: nothing, or which package nobody vouches for. Its
+//! bytes are those of the lock already, and the lock's are those of a signed index; this says in
+//! addition that who built the package vouches for its header, and so for its payload. Signatures count
+//! as everywhere: SHA-256 or better, keys of today's strength.
+
+use std::io::BufReader;
+
+use super::index::Refusal;
+use super::{source, source_of};
+use crate::crew;
+use crate::event::Event;
+use crate::fetch::keys::Shelf;
+use crate::fetch::openpgp::{self, Framing, Keyring};
+use crate::fetch::transport::Transport;
+use crate::fetch::{Context, Error};
+use crate::lock::{Lock, LockedPackage};
+use crate::package::rpm::archive::Head;
+use crate::recipe::Recipe;
+
+/// Checks all packages of a lock.
+pub(in crate::fetch) fn check_signatures(
+    lock: &Lock,
+    recipe: &Recipe,
+    context: &Context<'_>,
+) -> Result<(), Error> {
+    let transport = Transport::new(context.network);
+    let shelf = Shelf::collect(recipe, context)?;
+    let sources = source::sources(recipe)?;
+    let keyring = |known| match source_of(&sources, known) {
+        Some(source) => shelf.for_trust(&source.trust, (&transport, context)),
+        None => Ok(Keyring::default()),
+    };
+    let keyrings = lock.repositories.iter().map(keyring).collect::<Result<Vec<_>, _>>()?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let check = |package: &LockedPackage| {
+        let keyring = keyrings.get(package.repository);
+        match check_one(package, keyring, context) {
+            Ok(()) => Ok(()),
+            Err(refusal) if recipe.sources.insecure => {
+                let text = format!("{}: {refusal}; checks are switched off", package.name);
+                (context.listener)(Event::warning(text));
+                Ok(())
+            }
+            Err(source) => {
+                let (name, version) = (package.name.clone(), package.version.clone());
+                Err(Error::PackageSignature { name, version, source: source.into() })
+            }
+        }
+    };
+    crew::try_map(threads, &lock.packages, check).map(drop)
+}
+
+fn check_one(
+    package: &LockedPackage,
+    keyring: Option<&Keyring>,
+    context: &Context<'_>,
+) -> Result<(), Refusal> {
+    let object = context.store.open_object(&package.digest).map_err(Refusal::Read)?;
+    let head = Head::read(&mut BufReader::new(object)).map_err(Refusal::Package)?;
+    let packets = head.signatures().map_err(Refusal::Package)?;
+    if packets.is_empty() {
+        return Err(Refusal::Unsigned);
+    }
+    let keyring = keyring.filter(|keyring| !keyring.is_empty()).ok_or(Refusal::NoKey)?;
+    let mut signatures = Vec::new();
+    for packet in &packets {
+        signatures.extend(openpgp::read_signatures(packet)?);
+    }
+    let signed = head.header.as_bytes();
+    openpgp::verify(signed, &signatures, Framing::Detached, (keyring, context.now))?;
+    Ok(())
+}

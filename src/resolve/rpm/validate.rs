@@ -1,0 +1,178 @@
+//! A second opinion on a choice of packages.
+//!
+//! Packages and what was asked for come in; the first rule that they break goes out. Shares nothing
+//! with the search but the reading of relations: it does not know candidates, preferences or
+//! variables, and goes by rpm-dependencies(7) alone.
+
+use std::collections::BTreeMap;
+
+use crate::package::rpm::info::Info;
+use crate::package::rpm::relation::{Dependency, Relation};
+
+/// Checks that `chosen` can be installed together, need nothing else, and do what was `asked`.
+///
+/// # Errors
+/// The first [`Flaw`] in the order of the packages.
+pub fn check(asked: &[&str], chosen: &[&Info<'_>]) -> Result<(), Flaw> {
+    let system = System::new(chosen)?;
+    for name in asked {
+        let there = chosen.iter().any(|info| info.name == *name) || system.names.contains_key(name);
+        if !there {
+            return Err(Flaw::NotThere { name: (*name).to_owned() });
+        }
+    }
+    (0..).zip(chosen).try_for_each(|(number, info)| system.check_package(number, info))
+}
+
+struct System<'p> {
+    /// By name and by file: who provides it, and in which version.
+    names: BTreeMap<&'p str, Vec<(usize, Option<Relation<'p>>)>>,
+    infos: &'p [&'p Info<'p>],
+}
+
+impl<'p> System<'p> {
+    fn new(chosen: &'p [&'p Info<'p>]) -> Result<Self, Flaw> {
+        let mut names: BTreeMap<&str, Vec<(usize, Option<Relation<'_>>)>> = BTreeMap::new();
+        let mut seen: BTreeMap<&str, &Info<'_>> = BTreeMap::new();
+        for (number, info) in chosen.iter().enumerate() {
+            if info.unsupported {
+                return Err(Flaw::Unsupported { package: named(info) });
+            }
+            if let Some(first) = seen.insert(info.name, info) {
+                return Err(Flaw::Rivals { first: named(first), second: named(info) });
+            }
+            for provided in &info.provides {
+                names.entry(provided.name).or_default().push((number, Some(*provided)));
+            }
+            for file in &info.files {
+                names.entry(file).or_default().push((number, None));
+            }
+        }
+        Ok(Self { names, infos: chosen })
+    }
+
+    fn check_package(&self, number: usize, info: &Info<'_>) -> Result<(), Flaw> {
+        for requirement in &info.requires {
+            if !self.holds(requirement, None) {
+                let (package, need) = (named(info), requirement.to_string());
+                return Err(Flaw::Unmet { package, need });
+            }
+        }
+        for conflict in &info.conflicts {
+            if self.holds(conflict, Some(number)) {
+                let (package, relation) = (named(info), conflict.to_string());
+                return Err(Flaw::Clash { package, relation });
+            }
+        }
+        for obsoleted in &info.obsoletes {
+            let mut others = self.infos.iter().filter(|other| other.name != info.name);
+            let gone = others
+                .find(|other| other.name == obsoleted.name && obsoleted.allows(&other.version));
+            if let Some(other) = gone {
+                return Err(Flaw::Obsolete { package: named(info), other: named(other) });
+            }
+        }
+        Ok(())
+    }
+
+    /// Who meets a relation, but for one.
+    fn meeting(&self, relation: &Relation<'_>, but: Option<usize>) -> Vec<usize> {
+        let known = self.names.get(relation.name).map_or(&[][..], Vec::as_slice);
+        let meant = known.iter().filter(|(number, provided)| {
+            Some(*number) != but
+                && provided.as_ref().is_none_or(|provided| relation.is_met_by(provided))
+        });
+        meant.map(|(number, _)| *number).collect()
+    }
+
+    /// Who meets a dependency alone.
+    fn alone(&self, dependency: &Dependency<'_>, but: Option<usize>) -> Vec<usize> {
+        match dependency {
+            Dependency::Plain(relation) => self.meeting(relation, but),
+            Dependency::Or(all) => all.iter().flat_map(|one| self.alone(one, but)).collect(),
+            Dependency::With(one, other) => {
+                let others = self.alone(other, but);
+                self.alone(one, but).into_iter().filter(|id| others.contains(id)).collect()
+            }
+            Dependency::Without(one, other) => {
+                let others = self.alone(other, but);
+                self.alone(one, but).into_iter().filter(|id| !others.contains(id)).collect()
+            }
+            Dependency::And(_) | Dependency::If(..) | Dependency::Unless(..) => Vec::new(),
+        }
+    }
+
+    /// Whether a dependency is met by the packages, but for one.
+    fn holds(&self, dependency: &Dependency<'_>, but: Option<usize>) -> bool {
+        let holds = |one: &Dependency<'_>| self.holds(one, but);
+        match dependency {
+            Dependency::Plain(relation) => !self.meeting(relation, but).is_empty(),
+            Dependency::And(all) => all.iter().all(holds),
+            Dependency::Or(all) => all.iter().any(holds),
+            Dependency::With(..) | Dependency::Without(..) => {
+                !self.alone(dependency, but).is_empty()
+            }
+            Dependency::If(then, condition, otherwise) => match holds(condition) {
+                true => holds(then),
+                false => otherwise.as_ref().is_none_or(|otherwise| holds(otherwise)),
+            },
+            Dependency::Unless(then, condition, otherwise) => match holds(condition) {
+                true => otherwise.as_ref().is_some_and(|otherwise| holds(otherwise)),
+                false => holds(then),
+            },
+        }
+    }
+}
+
+fn named(info: &Info<'_>) -> String {
+    format!("{} {}", info.name, info.version)
+}
+
+/// Why a choice of packages does not work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    /// Something that was asked for is missing.
+    #[error("package {name} is missing")]
+    NotThere {
+        /// What was asked for.
+        name: String,
+    },
+    /// A package has relations that are not understood.
+    #[error("package {package} is not supported")]
+    Unsupported {
+        /// Name and version.
+        package: String,
+    },
+    /// Two packages have one name.
+    #[error("packages {first} and {second} have one name")]
+    Rivals {
+        /// Name and version of one.
+        first: String,
+        /// Name and version of the other.
+        second: String,
+    },
+    /// A requirement is not met.
+    #[error("package {package} needs {need}")]
+    Unmet {
+        /// Name and version.
+        package: String,
+        /// What it needs.
+        need: String,
+    },
+    /// A package is in conflict with what is there.
+    #[error("package {package} conflicts with {relation}, which is there")]
+    Clash {
+        /// Name and version.
+        package: String,
+        /// With what.
+        relation: String,
+    },
+    /// A package obsoletes one that is there.
+    #[error("package {package} obsoletes {other}, which is there")]
+    Obsolete {
+        /// Name and version.
+        package: String,
+        /// The other one's.
+        other: String,
+    },
+}

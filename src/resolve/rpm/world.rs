@@ -1,0 +1,228 @@
+//! What could be installed: every package of the repositories that fits, and who provides what.
+//!
+//! The repositories' packages, the architecture and what is asked for come in. rpm's rules are these:
+//! of packages with one name only one is installed; what a package obsoletes cannot be installed with
+//! it; a file is provided by whoever has it. Of several that meet a requirement one with that very name
+//! is taken first, a later version before an earlier one. Specification: rpm-dependencies(7).
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use super::clause::{self, Extra};
+use crate::package::rpm::info::Info;
+use crate::package::rpm::relation::{Dependency, Relation};
+use crate::resolve::solver::{Consequences, Id, Meter, Universe};
+
+/// One repository.
+#[derive(Debug, Clone, Copy)]
+pub struct Offer<'a> {
+    /// What people call it: its folder.
+    pub name: &'a str,
+    /// Its packages.
+    pub packages: &'a [Info<'a>],
+}
+
+/// A package that could be installed.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    /// The package.
+    pub info: &'a Info<'a>,
+    /// Which of the offers it is from: the first one that has it.
+    pub offer: usize,
+}
+
+/// All candidates, sorted by name, later versions first.
+#[derive(Debug)]
+pub struct World<'a> {
+    names: Vec<&'a str>,
+    candidates: Vec<Candidate<'a>>,
+    /// By name and by file: who provides it, in which version.
+    providers: BTreeMap<&'a str, Vec<(Id, Relation<'a>)>>,
+    asked: &'a [&'a str],
+    /// What stands for parts of rich dependencies.
+    extras: RefCell<Vec<Extra>>,
+}
+
+impl<'a> World<'a> {
+    /// Collects the candidates for `architecture`.
+    pub fn new(architecture: &str, offers: &[Offer<'a>], asked: &'a [&'a str]) -> Self {
+        let fits = |info: &&Info<'_>| {
+            [architecture, "noarch"].contains(&info.architecture) && !info.unsupported
+        };
+        let mut candidates: Vec<Candidate<'a>> = Vec::new();
+        for (offer, Offer { packages, .. }) in offers.iter().enumerate() {
+            candidates.extend(packages.iter().filter(fits).map(|info| Candidate { info, offer }));
+        }
+        candidates.sort_by(|a, b| {
+            let (one, other) = (a.info, b.info);
+            let by_version = other.version.cmp(&one.version);
+            let by_name = one.name.cmp(other.name).then(by_version);
+            by_name.then_with(|| (one.architecture, a.offer).cmp(&(other.architecture, b.offer)))
+        });
+        candidates.dedup_by(|second, first| {
+            let (one, other) = (first.info, second.info);
+            (one.name, one.version, one.architecture)
+                == (other.name, other.version, other.architecture)
+        });
+        let names = offers.iter().map(|offer| offer.name).collect();
+        let (providers, extras) = (BTreeMap::new(), RefCell::new(Vec::new()));
+        let mut world = Self { names, candidates, providers, asked, extras };
+        world.collect_providers();
+        world
+    }
+
+    fn collect_providers(&mut self) {
+        let mut providers: BTreeMap<&'a str, Vec<(Id, Relation<'a>)>> = BTreeMap::new();
+        for (id, candidate) in (0..).map(Id).zip(&self.candidates) {
+            for provided in &candidate.info.provides {
+                providers.entry(provided.name).or_default().push((id, *provided));
+            }
+            for name in &candidate.info.files {
+                let relation = Relation { name, condition: None };
+                providers.entry(name).or_default().push((id, relation));
+            }
+        }
+        self.providers = providers;
+    }
+
+    /// The candidate that stands for all that is asked for.
+    pub fn root(&self) -> Id {
+        Id(u32::try_from(self.candidates.len()).unwrap_or(u32::MAX))
+    }
+
+    /// A candidate; none, if the id stands for the request or for a part of a rich dependency.
+    pub fn candidate(&self, id: Id) -> Option<Candidate<'a>> {
+        self.candidates.get(usize::try_from(id.0).unwrap_or(usize::MAX)).copied()
+    }
+
+    /// What people call the repository that a candidate is from.
+    pub fn origin(&self, id: Id) -> &'a str {
+        let offer = self.candidate(id).and_then(|candidate| self.names.get(candidate.offer));
+        offer.copied().unwrap_or_default()
+    }
+
+    /// What is asked for.
+    pub const fn asked(&self) -> &'a [&'a str] {
+        self.asked
+    }
+
+    /// Who provides a name, in which version, in no order.
+    pub fn providers(&self, name: &str) -> &[(Id, Relation<'a>)] {
+        self.providers.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The candidates of a name, later versions first.
+    pub fn named(&self, name: &str) -> Vec<Id> {
+        let from = self.candidates.partition_point(|candidate| candidate.info.name < name);
+        let ids = (0..).map(Id).zip(&self.candidates).skip(from);
+        ids.take_while(|(_, candidate)| candidate.info.name == name).map(|(id, _)| id).collect()
+    }
+
+    /// Who meets a relation, the most preferred first.
+    pub fn meeting(&self, relation: &Relation<'_>) -> Vec<Id> {
+        let providers = self.providers(relation.name).iter();
+        let meant = providers.filter(|(_, provided)| relation.overlaps(provided));
+        self.preferred(meant.map(|(id, _)| *id).collect(), relation.name)
+    }
+
+    /// Who can be installed when a name is asked for: its packages, or else whoever provides it.
+    pub fn asked_for(&self, name: &str) -> Vec<Id> {
+        let named = self.named(name);
+        match named.is_empty() {
+            true => self.meeting(&Relation { name, condition: None }),
+            false => named,
+        }
+    }
+
+    /// Sorts by preference: of each name the latest version before all older ones, the very name
+    /// before others.
+    fn preferred(&self, mut ids: Vec<Id>, name: &str) -> Vec<Id> {
+        ids.sort_unstable();
+        ids.dedup();
+        let mut ranked: Vec<(usize, bool, Id)> = Vec::with_capacity(ids.len());
+        let (mut before, mut rank) = ("", 0_usize);
+        for id in ids {
+            let own = self.name(id);
+            rank = if own == before { rank.saturating_add(1) } else { 0 };
+            before = own;
+            ranked.push((rank, own != name, id));
+        }
+        ranked.sort_unstable();
+        ranked.into_iter().map(|(.., id)| id).collect()
+    }
+
+    /// What a candidate recommends: groups of which one is wanted.
+    pub fn recommended(&self, id: Id) -> Vec<Vec<Id>> {
+        let candidate = self.candidate(id);
+        let recommends = candidate.iter().flat_map(|candidate| &candidate.info.recommends);
+        recommends
+            .filter_map(|dependency| match dependency {
+                Dependency::Plain(relation) => Some(self.meeting(relation)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The id that stands for a part of a rich dependency: whoever chooses it takes its consequences.
+    pub(super) fn extra(&self, extra: Extra) -> Id {
+        let mut extras = self.extras.borrow_mut();
+        let number = extras.iter().position(|known| *known == extra).unwrap_or_else(|| {
+            extras.push(extra);
+            extras.len().saturating_sub(1)
+        });
+        let first = self.root().0.saturating_add(1);
+        Id(first.saturating_add(u32::try_from(number).unwrap_or(u32::MAX)))
+    }
+
+    fn extra_of(&self, id: Id) -> Option<Extra> {
+        let number = id.0.checked_sub(self.root().0.saturating_add(1))?;
+        self.extras.borrow().get(usize::try_from(number).ok()?).cloned()
+    }
+
+    /// Whom a candidate rules out by its name and by what it obsoletes.
+    fn rivals(&self, id: Id, info: &Info<'_>) -> Vec<Id> {
+        let mut rivals = self.named(info.name);
+        for obsoleted in &info.obsoletes {
+            let meant = self.named(obsoleted.name).into_iter().filter(|other| {
+                let candidate = self.candidate(*other);
+                candidate.is_some_and(|other| obsoleted.allows(&other.info.version))
+            });
+            rivals.extend(meant);
+        }
+        rivals.retain(|other| *other != id);
+        rivals
+    }
+}
+
+impl Universe for World<'_> {
+    fn consequences(&self, id: Id, meter: &Meter) -> Option<Consequences> {
+        let mut consequences = Consequences::default();
+        if let Some(extra) = self.extra_of(id) {
+            consequences = Consequences { needs: extra.needs, refuses: extra.refuses };
+        } else if let Some(Candidate { info, .. }) = self.candidate(id) {
+            for requirement in &info.requires {
+                consequences.needs.extend(clause::needs(self, requirement));
+            }
+            for conflict in &info.conflicts {
+                clause::refuse(self, conflict, id, &mut consequences);
+            }
+            consequences.refuses.extend(self.rivals(id, info));
+        } else {
+            consequences.needs.extend(self.asked.iter().map(|name| self.asked_for(name)));
+        }
+        for group in &consequences.needs {
+            meter.count(group.len().saturating_mul(group.len()));
+            if group.is_empty() || meter.is_exhausted() {
+                return None;
+            }
+        }
+        meter.count(consequences.refuses.len());
+        consequences.refuses.sort_unstable();
+        consequences.refuses.dedup();
+        Some(consequences)
+    }
+
+    fn name(&self, id: Id) -> &str {
+        self.candidate(id).map_or("a part of a request", |candidate| candidate.info.name)
+    }
+}

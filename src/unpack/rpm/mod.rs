@@ -1,0 +1,170 @@
+//! Lays rpm packages out as rpm's installing of all of them does in an empty root, without scripts.
+//!
+//! In: verified archives; out: the tree with rpm's database, and what configuring takes, in the order
+//! of installing. Packages know owners by name; who has which number is known only while scripts run,
+//! so until then root has everything.
+
+mod load;
+mod merge;
+
+use std::io::{self, Read};
+
+use super::{Error, Installed, Unpacked, load_all};
+use crate::distro::Architecture;
+use crate::epoch::Epoch;
+use crate::event::Listener;
+use crate::lock::LockedPackage;
+use crate::package::PackageName;
+use crate::package::rpm::database::{self, Transaction};
+use crate::package::rpm::info::{self, Info};
+use crate::package::rpm::order::order;
+use crate::package::rpm::scripts::{self, Script};
+use crate::recipe::Recipe;
+use crate::store::Store;
+use crate::tree::{Content, Inode, Kind, Meta, Tree, TreePath};
+use load::Rpm;
+
+/// Packages in the order of installing them.
+#[derive(Debug, Clone)]
+pub struct Packages(Vec<Package>);
+
+/// What configuring a package takes.
+#[derive(Debug, Clone)]
+pub struct Package {
+    /// Its name.
+    pub name: PackageName,
+    /// Its scripts that run when it is installed.
+    pub scripts: Vec<Script>,
+    /// Whether it has triggers: scripts that wait for others' files.
+    pub has_triggers: bool,
+    /// What it brings, in the order of its header.
+    pub entries: Vec<Entry>,
+}
+
+/// A file or directory of a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Where it is in the tree.
+    pub place: TreePath,
+    /// Whether it is a directory, which others may own too.
+    pub is_directory: bool,
+    /// Whether nobody brought it before.
+    pub is_new: bool,
+    /// The owner's name.
+    pub user: Box<[u8]>,
+    /// The group's name.
+    pub group: Box<[u8]>,
+    /// Permission bits.
+    pub mode: u16,
+}
+
+impl Packages {
+    /// The packages.
+    pub fn as_slice(&self) -> &[Package] {
+        &self.0
+    }
+}
+
+/// rpm packages whose archives were read, in the order of the lock.
+#[derive(Debug)]
+pub struct Opened {
+    rpms: Vec<(PackageName, Rpm)>,
+}
+
+impl Opened {
+    /// Reads archives, each given with a way to open it.
+    pub(super) fn open<R: Read>(
+        archives: &[(&LockedPackage, impl Fn() -> io::Result<R> + Sync)],
+        store: &Store,
+        listener: Listener<'_>,
+    ) -> Result<Self, Error> {
+        let load = |locked: &LockedPackage, open: &_| {
+            Ok((locked.name.clone(), load::load(locked, open, store)?))
+        };
+        Ok(Self { rpms: load_all(archives, load, listener)? })
+    }
+
+    /// The header of each package.
+    pub(super) fn headers(&self) -> Vec<&[u8]> {
+        self.rpms.iter().map(|(_, rpm)| rpm.head.header.as_bytes()).collect()
+    }
+}
+
+/// Reads one archive into the store, where [`Opened::open`] will find it, or find the same error.
+pub(super) fn open_ahead<R: Read>(
+    package: &LockedPackage,
+    archive: impl FnOnce() -> io::Result<R>,
+    store: &Store,
+) {
+    drop(load::load(package, archive, store));
+}
+
+/// Lays packages out: see [`super::unpack`].
+pub(super) fn unpack(opened: Opened, recipe: &Recipe, epoch: Epoch) -> Result<Unpacked, Error> {
+    let Opened { rpms } = opened;
+    let failed = |package: &PackageName, source: info::Error| Error::Package {
+        package: package.clone(),
+        source: source.into(),
+    };
+    let record = |(name, rpm): &(PackageName, Rpm)| {
+        info::of_header(&rpm.head.header).map_err(|error| failed(name, error))
+    };
+    let records = rpms.iter().map(record).collect::<Result<Vec<_>, _>>()?;
+    let mut infos: Vec<Info<'_>> = Vec::new();
+    for ((name, _), record) in rpms.iter().zip(&records) {
+        infos.extend(info::parse(record).map_err(|error| failed(name, error))?);
+    }
+    let all: Vec<_> = rpms.iter().map(|(_, rpm)| &rpm.head.header).zip(&infos).collect();
+    let sequence = order(&all);
+    let rpms: Vec<&(PackageName, Rpm)> =
+        sequence.iter().filter_map(|number| rpms.get(*number)).collect();
+    let mtime = epoch.clamp(i64::MAX);
+    let merged = merge::merge(&rpms, mtime)?;
+    let (mut tree, entries, states) = (merged.tree, merged.entries, merged.states);
+    write_database(&mut tree, &rpms, &states, (recipe, epoch))?;
+    let packages = rpms.iter().zip(entries).map(|((name, rpm), entries)| Package {
+        name: name.clone(),
+        scripts: scripts::scripts(&rpm.head.header),
+        has_triggers: scripts::has_triggers(&rpm.head.header),
+        entries,
+    });
+    Ok(Unpacked { packages: Installed::Rpm(Packages(packages.collect())), tree })
+}
+
+/// Puts rpm's database into the tree.
+fn write_database(
+    tree: &mut Tree,
+    rpms: &[&(PackageName, Rpm)],
+    states: &[Vec<u8>],
+    (recipe, epoch): (&Recipe, Epoch),
+) -> Result<(), Error> {
+    let installed = rpms.iter().zip(states).map(|((_, rpm), states)| database::Installed {
+        signature: &rpm.head.signature,
+        header: &rpm.head.header,
+        states,
+    });
+    let time = u32::try_from(epoch.seconds()).unwrap_or(u32::MAX);
+    let transaction = Transaction { time, color: color(recipe.architecture) };
+    let bytes = database::database(&installed.collect::<Vec<_>>(), transaction);
+    let bytes = bytes.map_err(|source| Error::Database(Box::new(source)))?;
+    let meta = |mode| Meta { mtime: epoch.clamp(i64::MAX), ..Meta::root(mode) };
+    let folder = TreePath::parse(recipe.release.database.as_deref().unwrap_or(DATABASE))?;
+    tree.make_directories(&folder, &meta(0o755))?;
+    let folder = tree.resolve(&folder)?;
+    for (name, bytes) in [("rpmdb.sqlite", bytes), (".rpm.lock", Vec::new())] {
+        let kind = Kind::Regular(Content::Inline(bytes.into()));
+        tree.insert(&folder.join(name)?, Inode { meta: meta(0o644), kind })?;
+    }
+    Ok(())
+}
+
+/// Where rpm has its database unless a distribution says otherwise.
+const DATABASE: &str = "var/lib/rpm";
+
+/// Which colours of files rpm takes there: those that once had 32 bits as well take both.
+const fn color(architecture: Architecture) -> u32 {
+    match architecture {
+        Architecture::X86_64 | Architecture::S390x => 3,
+        Architecture::Aarch64 | Architecture::Ppc64le => 0,
+    }
+}
