@@ -108,7 +108,7 @@ fn open_null() -> rustix::io::Result<RawFd> {
 
 fn write_file(path: &CStr, text: &CStr) -> rustix::io::Result<()> {
     let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-    rustix::io::write(&file, text.to_bytes()).map(drop)
+    rustix::io::retry_on_intr(|| rustix::io::write(&file, text.to_bytes())).map(drop)
 }
 
 /// The first process: makes the root, waits until it is filled, enters it, then obeys.

@@ -1,11 +1,18 @@
 //! The Nth system call of each kind fails, once and from then on, for all N.
 //!
-//! strace injects the errors. Whatever fails: the build ends by itself, without a signal, without a
-//! panic, and says so by its status; or it succeeds with the right bytes. Then a build without
-//! faults, with what the disturbed one left in the cache, succeeds with the right bytes.
+//! strace injects the errors, and counts for each thread by itself. Whatever fails: the build ends
+//! by itself, without a signal, without a panic, and says so by its status; or it succeeds with the
+//! right bytes. Then a build without faults, with what the disturbed one left in the cache,
+//! succeeds with the right bytes. A call that is only interrupted fails nothing at all.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
 
 use osbuilder::digest::Digest;
 
@@ -13,84 +20,249 @@ use crate::peer;
 use crate::small::Small;
 use crate::{Outcome, say};
 
-/// The kinds of call that fail, and how.
-const FAULTS: &[(&str, &str)] = &[
-    ("write", "ENOSPC"),
-    ("pwrite64", "EIO"),
-    ("read", "EIO"),
-    ("pread64", "EIO"),
-    ("openat", "EMFILE"),
-    ("fsync", "EIO"),
-    ("ftruncate", "EFBIG"),
-    ("linkat", "EIO"),
-    ("renameat,renameat2,rename", "EIO"),
-    ("mkdirat,mkdir", "ENOSPC"),
-    ("fstat,newfstatat,statx", "EIO"),
-    ("getdents64", "EIO"),
-    ("unlinkat", "EIO"),
-    ("copy_file_range,sendfile", "EIO"),
-    ("fchmod,fchmodat,utimensat", "EIO"),
-    ("close", "EIO"),
-    ("clone,clone3", "EAGAIN"),
+/// A kind of call, how it fails, and which N are tried.
+struct Fault {
+    calls: &'static str,
+    error: &'static str,
+    reach: Reach,
+    /// Whether the Nth call fails alone, or also every one after it.
+    times: &'static [Times],
+}
+
+/// How often a call fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Times {
+    Once,
+    FromThenOn,
+    /// Every third call from then on: a loop that goes on must come to its end.
+    EveryThird,
+}
+
+/// Which N are tried of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Every one.
+    All,
+    /// Every one up to [`DENSE`], then as `Spaced`.
+    Dense,
+    /// Those of the Fibonacci numbers, since loops repeat themselves.
+    Spaced,
+}
+
+/// Up to which N every one is tried where the order of bytes on the disk is decided.
+const DENSE: u32 = 32;
+
+const BOTH: &[Times] = &[Times::Once, Times::FromThenOn];
+
+const fn dense(calls: &'static str, error: &'static str) -> Fault {
+    Fault { calls, error, reach: Reach::Dense, times: BOTH }
+}
+
+const fn spaced(calls: &'static str, error: &'static str) -> Fault {
+    Fault { calls, error, reach: Reach::Spaced, times: BOTH }
+}
+
+const fn harmless(calls: &'static str, error: &'static str) -> Fault {
+    Fault { calls, error, reach: Reach::Spaced, times: &[Times::EveryThird] }
+}
+
+/// What fails. Where the order of bytes on the disk is decided, every call does.
+const FAULTS: &[Fault] = &[
+    dense("write", "ENOSPC"),
+    dense("pwrite64", "EIO"),
+    spaced("read", "EIO"),
+    spaced("pread64", "EIO"),
+    spaced("openat", "EMFILE"),
+    spaced("openat", "ESTALE"),
+    dense("fsync,syncfs", "EIO"),
+    dense("ftruncate", "EFBIG"),
+    dense("linkat", "EIO"),
+    dense("renameat,renameat2,rename", "EIO"),
+    spaced("mkdirat,mkdir", "ENOSPC"),
+    spaced("fstat,newfstatat,statx", "ESTALE"),
+    spaced("getdents64", "EIO"),
+    dense("unlinkat", "EIO"),
+    dense("copy_file_range,sendfile", "EIO"),
+    spaced("fchmod,fchmodat,utimensat", "EIO"),
+    // An injected error keeps `close` from closing, which no real one does (close(2)): from then on,
+    // nobody who waits for the end of a pipe would ever see it.
+    Fault { calls: "close", error: "EIO", reach: Reach::Spaced, times: &[Times::Once] },
+    dense("clone,clone3", "EAGAIN"),
 ];
 
-/// No kind of call is tried further than this; a small build has fewer of each.
-const FURTHEST: u32 = 400;
+/// Calls that signals interrupt, or that a file system may not know: nothing fails then.
+const HARMLESS: &[Fault] = &[
+    harmless("read", "EINTR"),
+    harmless("write", "EINTR"),
+    harmless("pread64", "EINTR"),
+    harmless("pwrite64", "EINTR"),
+    harmless("copy_file_range,sendfile", "EXDEV"),
+    harmless("copy_file_range,sendfile", "ENOSYS"),
+];
 
-/// Runs the task. `thorough` tries every N; else N grows as the Fibonacci numbers do, since loops
-/// repeat themselves.
+/// How long a build of a tenth of a second may take under strace before it counts as hanging.
+const PATIENCE: &str = "300";
+
+/// How many builds are disturbed at a time. Each has a folder of its own.
+const LANES: usize = 2;
+
+/// Runs the task. `thorough` tries every N of every kind.
 pub(crate) fn run(thorough: bool) -> Outcome {
     let folder = std::env::temp_dir().join(format!("osbuilder-faults-{}", std::process::id()));
-    let outcome = in_folder(&folder, thorough);
+    let every = thorough.then_some(Reach::All);
+    // What comes after configuring is the same code for every family.
+    let families: [(&str, Make, Option<Reach>); 2] = [
+        ("debian", Small::make, every),
+        ("alpine", Small::make_alpine, every.or(Some(Reach::Spaced))),
+    ];
+    let outcome = families
+        .into_iter()
+        .try_for_each(|(name, make, reach)| inject_all(name, make, &folder.join(name), reach));
     fs_err::remove_dir_all(&folder)?;
     outcome
 }
 
-fn in_folder(folder: &Path, thorough: bool) -> Outcome {
-    let (debian, alpine) = (folder.join("debian"), folder.join("alpine"));
-    for folder in [&debian, &alpine] {
-        fs_err::create_dir_all(folder.join("out"))?;
-    }
-    inject_all(&Small::make(&debian)?, thorough)?;
-    inject_all(&Small::make_alpine(&alpine)?, thorough)
+/// What makes an archive of a family.
+type Make = fn(&Path) -> Result<Small, Box<dyn std::error::Error>>;
+
+/// One disturbed build to come.
+#[derive(Debug)]
+struct Trial {
+    calls: &'static str,
+    error: &'static str,
+    nth: u32,
+    times: Times,
 }
 
-fn inject_all(small: &Small, thorough: bool) -> Outcome {
-    let folder = small.folder.as_path();
-    require_success(&small.osbuilder("image", "cache", "out/guest.img").output()?)?;
-    let expected = digest(&folder.join("out/guest.img"))?;
-    let mut runs = 0;
-    for (calls, error) in FAULTS {
-        // An injected error keeps `close` from closing, which no real one does (close(2)): from
-        // then on, nobody who waits for the end of a pipe would ever see it.
-        let whens: &[&str] = if *calls == "close" { &[""] } else { &["", "+"] };
-        for when in whens {
-            let (mut before, mut nth) = (1, 1);
-            while nth <= FURTHEST {
-                let fault = format!("inject={calls}:error={error}:when={nth}{when}");
-                let reached = inject(small, &fault, expected)
-                    .map_err(|problem| format!("{fault}: {problem}"))?;
-                runs += 1;
-                if !reached {
-                    break;
-                }
-                (before, nth) = (nth, if thorough { nth + 1 } else { before + nth });
-            }
-        }
+impl Trial {
+    /// Whether the build must succeed all the same.
+    fn is_harmless(&self) -> bool {
+        self.times == Times::EveryThird
     }
-    say(&format!("faults: {runs} builds with injected errors, none left damage"));
+}
+
+impl fmt::Display for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { calls, error, nth, times } = self;
+        let more = match times {
+            Times::Once => "",
+            Times::FromThenOn => "+",
+            Times::EveryThird => "+3",
+        };
+        write!(f, "inject={calls}:error={error}:when={nth}{more}")
+    }
+}
+
+fn inject_all(family: &str, make: Make, folder: &Path, reach: Option<Reach>) -> Outcome {
+    let lanes: Vec<Lane> = (0..LANES)
+        .map(|n| Lane::make(make, &folder.join(n.to_string())))
+        .collect::<Result<_, _>>()?;
+    for fault in FAULTS.iter().chain(HARMLESS) {
+        let began = Instant::now();
+        let trials = trials(&lanes.first().ok_or("there is a lane")?.small, fault, reach)?;
+        let reached = inject_side_by_side(&lanes, &trials)?;
+        let Fault { calls, error, .. } = fault;
+        let (count, seconds) = (trials.len(), began.elapsed().as_secs());
+        say(&format!(
+            "faults: {family}: {calls} {error}: {reached} of {count} builds met it, {seconds} s"
+        ));
+    }
+    say(&format!("faults: {family}: none left damage"));
     Ok(())
 }
 
-/// Builds with a fault and then without. Returns whether the fault was reached.
-fn inject(
-    small: &Small,
-    fault: &str,
+/// Tries all. Returns how many builds met their error: a thread that made many calls in the build
+/// that was counted may make fewer in the next.
+fn inject_side_by_side(
+    lanes: &[Lane],
+    trials: &[Trial],
+) -> Result<u32, Box<dyn std::error::Error>> {
+    let (next, reached) = (AtomicUsize::new(0), AtomicU32::new(0));
+    let failure = Mutex::new(None);
+    let work = |lane: &Lane| {
+        while let Some(trial) = trials.get(next.fetch_add(1, Ordering::Relaxed)) {
+            match inject(lane, trial) {
+                Ok(was_reached) => {
+                    reached.fetch_add(u32::from(was_reached), Ordering::Relaxed);
+                }
+                Err(problem) => {
+                    next.store(trials.len(), Ordering::Relaxed);
+                    let text = format!("{trial}: {problem}");
+                    failure.lock().expect("no lane panics with the lock").get_or_insert(text);
+                }
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for lane in lanes {
+            scope.spawn(|| work(lane));
+        }
+    });
+    match failure.into_inner()? {
+        Some(text) => Err(text.into()),
+        None => Ok(reached.into_inner()),
+    }
+}
+
+/// An archive, and what an undisturbed build makes of it.
+struct Lane {
+    small: Small,
     expected: Digest,
-) -> Result<bool, Box<dyn std::error::Error>> {
-    let output = small.folder.join("out/guest.img");
+}
+
+impl Lane {
+    fn make(make: Make, folder: &Path) -> Result<Self, Box<dyn std::error::Error>> {
+        fs_err::create_dir_all(folder.join("out"))?;
+        let small = make(folder)?;
+        require_success(&small.osbuilder("image", "cache", "out/guest.img").output()?)?;
+        let expected = digest(&folder.join("out/guest.img"))?;
+        Ok(Self { small, expected })
+    }
+}
+
+fn trials(
+    small: &Small,
+    fault: &Fault,
+    instead: Option<Reach>,
+) -> Result<Vec<Trial>, Box<dyn std::error::Error>> {
+    let Fault { calls, error, reach, times } = *fault;
+    let reach = instead.unwrap_or(reach);
+    let numbers = numbers(reach, most_calls(small, calls)?);
+    let trials = times
+        .iter()
+        .flat_map(|&times| numbers.iter().map(move |&nth| Trial { calls, error, nth, times }));
+    Ok(trials.collect())
+}
+
+fn numbers(reach: Reach, most: u32) -> Vec<u32> {
+    let next = |&(before, nth): &(u32, u32)| Some((nth, before + nth));
+    let fibonacci = std::iter::successors(Some((1, 1)), next).map(|(_, nth)| nth);
+    let dense = match reach {
+        Reach::All => most,
+        Reach::Dense => DENSE.min(most),
+        Reach::Spaced => 0,
+    };
+    let further = fibonacci.take_while(|&nth| nth <= most).filter(|&nth| nth > dense);
+    (1..=dense).chain(further).collect()
+}
+
+/// How many such calls the busiest thread of an undisturbed build makes.
+fn most_calls(small: &Small, calls: &str) -> Result<u32, Box<dyn std::error::Error>> {
     let trace = small.folder.join("trace");
-    for path in [&output, &small.folder.join("out/osbuilder.lock")] {
+    start_anew(small)?;
+    require_success(&traced(small, calls, None).output()?)
+        .map_err(|problem| format!("counting {calls}: {problem}"))?;
+    let mut counts = BTreeMap::new();
+    for line in fs_err::read_to_string(&trace)?.lines().filter(|line| !line.contains("resumed>")) {
+        let thread = line.split(' ').next().unwrap_or_default().to_owned();
+        *counts.entry(thread).or_insert(0) += 1;
+    }
+    Ok(counts.into_values().max().unwrap_or(0))
+}
+
+/// Removes what earlier builds have left.
+fn start_anew(small: &Small) -> Outcome {
+    for path in ["out/guest.img", "out/osbuilder.lock"].map(|name| small.folder.join(name)) {
         if path.exists() {
             fs_err::remove_file(path)?;
         }
@@ -98,9 +270,21 @@ fn inject(
     if small.folder.join("cache").exists() {
         fs_err::remove_dir_all(small.folder.join("cache"))?;
     }
-    let disturbed = traced(small, fault, &trace).output()?;
+    Ok(())
+}
+
+/// Builds with a fault and then without. Returns whether the fault was reached.
+fn inject(lane: &Lane, trial: &Trial) -> Result<bool, Box<dyn std::error::Error>> {
+    let Lane { small, expected } = lane;
+    let output = small.folder.join("out/guest.img");
+    let trace = small.folder.join("trace");
+    start_anew(small)?;
+    let disturbed = traced(small, trial.calls, Some(trial)).output()?;
     check_end(&disturbed)?;
-    if output.exists() && digest(&output)? != expected {
+    if trial.is_harmless() && !has_hit_loader(&disturbed) {
+        require_success(&disturbed)?;
+    }
+    if output.exists() && digest(&output)? != *expected {
         return Err("the output is damaged".into());
     }
     if disturbed.status.success() && !output.exists() {
@@ -108,17 +292,22 @@ fn inject(
     }
     let again = small.osbuilder("image", "cache", "out/guest.img").output()?;
     require_success(&again)?;
-    if digest(&output)? != expected {
+    if digest(&output)? != *expected {
         return Err("the next build gives other bytes".into());
     }
     Ok(fs_err::read_to_string(&trace)?.contains("(INJECTED)"))
 }
 
-fn traced(small: &Small, fault: &str, trace: &Path) -> Command {
+/// A build under strace, which stops it at these calls only.
+fn traced(small: &Small, calls: &str, trial: Option<&Trial>) -> Command {
     let build = small.osbuilder("image", "cache", "out/guest.img");
     let mut command = peer::start("timeout");
-    command.args(["--signal=KILL", "60", "strace", "--follow-forks", "--quiet=all"]);
-    command.args(["--seccomp-bpf", "-e", fault, "-o"]).arg(trace).arg("--");
+    command.args(["--signal=KILL", PATIENCE, "strace", "--follow-forks", "--quiet=all"]);
+    command.args(["--seccomp-bpf", "-e", &format!("trace={calls}")]);
+    if let Some(trial) = trial {
+        command.args(["-e", &trial.to_string()]);
+    }
+    command.arg("-o").arg(small.folder.join("trace")).arg("--");
     command.arg(build.get_program()).args(build.get_args());
     command
 }
@@ -127,11 +316,16 @@ fn traced(small: &Small, fault: &str, trace: &Path) -> Command {
 fn check_end(output: &Output) -> Outcome {
     let words = String::from_utf8_lossy(&output.stderr);
     match output.status.code() {
-        // The fault has hit the dynamic loader, before the program began.
-        Some(127) if words.contains("error while loading shared libraries") => Ok(()),
+        _ if has_hit_loader(output) => Ok(()),
         Some(0..=4) if !words.contains("panicked") => Ok(()),
         _ => Err(format!("ended with {}: {words}", output.status).into()),
     }
+}
+
+/// Whether the fault has hit the dynamic loader, before the program began.
+fn has_hit_loader(output: &Output) -> bool {
+    let words = String::from_utf8_lossy(&output.stderr);
+    output.status.code() == Some(127) && words.contains("error while loading shared libraries")
 }
 
 fn require_success(output: &Output) -> Outcome {
