@@ -491,7 +491,7 @@ fn s13_a_program_that_does_not_end_is_ended_with_all_it_started() {
         let error = probe_in(&mut sandbox, name).unwrap_err();
         assert!(matches!(error, Error::TookTooLong { .. }), "{error}");
         drop(sandbox);
-        assert!(begin.elapsed() < Duration::from_secs(7));
+        assert!(begin.elapsed() < Duration::from_secs(15));
     }
 }
 
@@ -551,7 +551,7 @@ fn s18_a_plain_chroot_ends_what_a_script_started() {
     let error = probe_in(&mut sandbox, "sleep").unwrap_err();
     assert!(matches!(error, Error::TookTooLong { .. }), "{error}");
     drop(sandbox);
-    assert!(begin.elapsed() < Duration::from_secs(7));
+    assert!(begin.elapsed() < Duration::from_secs(15));
 }
 
 #[test]

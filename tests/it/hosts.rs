@@ -133,3 +133,31 @@ fn listing(path: &std::path::Path) -> Vec<String> {
     let (tree, _) = directory::read(path, std::num::NonZeroUsize::MIN).unwrap();
     tree.to_listing().lines().map(str::to_owned).collect()
 }
+
+/// NFS and FUSE take a server or a device that a test cannot count on: what they do differently is
+/// that descriptors go stale (`cargo xtask faults` lets calls fail with `ESTALE`) and that files
+/// without a name are unknown to them, as to older overlays.
+#[test]
+fn f9_a_cache_on_an_overlay_gives_the_same_bytes_cold_and_warm() {
+    let Some(repository) = repository("1", SCRIPT) else { return };
+    let plain = image(&repository, &["env"], &[]);
+    let tiny = Tiny::of(&repository);
+    for name in ["cache", "lower", "upper", "work"] {
+        fs_err::create_dir(tiny.path(name)).unwrap();
+    }
+    let mount = "mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work none cache \
+                 || exit 77; exec \"$@\"";
+    let prefix = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, "sh"];
+    for state in ["cold", "warm"] {
+        let output = under(&prefix, &tiny.osbuilder("image")).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        if output.status.code() == Some(77) || told.contains("unshare failed") {
+            judge::skip(&format!("an overlay cannot be mounted: {told}"));
+            return;
+        }
+        assert!(output.status.success(), "{state}: {told}");
+        let file = fs_err::File::open(tiny.path("out/guest")).unwrap();
+        assert_eq!(Digest::of_reader(file).unwrap().0, plain, "{state}");
+    }
+    assert!(!tiny.names("upper").is_empty());
+}

@@ -1,9 +1,11 @@
 //! Every check, one after the other: what `make test` and CI run.
 //!
-//! A judge that is missing is named and skipped; where `CI` is set, it is an error.
+//! A judge that is missing is named and skipped; where `CI` is set, it is an error. What the host
+//! forbids is named and skipped everywhere.
 
 use std::time::Instant;
 
+use crate::needs::{self, Missing, Need};
 use crate::peer;
 use crate::{Outcome, boot, faults, kill, parity, repro, say};
 
@@ -21,11 +23,60 @@ pub(crate) fn run() -> Outcome {
     step("program", || {
         peer::run(peer::start("make").arg("program").current_dir(peer::checkout()))
     })?;
-    step("kill", kill::run)?;
-    step("faults", || faults::run(false))?;
-    needs_root("repro", repro::run)?;
-    needs_root("parity", || parity::run(&[]))?;
-    step("boot", boot::run)
+    step_with("kill", PACKING, kill::run)?;
+    step_with("faults", TRACING, || faults::run(false))?;
+    step_with("repro", BECOMING, repro::run)?;
+    step_with("parity", PEER, || parity::run(&[]))?;
+    step_with("boot", MACHINE, boot::run)
+}
+
+/// Tiny archives are made by Debian's own tools, and their scripts run.
+const PACKING: &[Need] = &[
+    Need::Tool("dpkg-deb", "dpkg"),
+    Need::Tool("dpkg-scanpackages", "dpkg-dev"),
+    Need::Tool("/bin/busybox", "busybox-static"),
+    Need::Sandbox,
+    Need::Room(500),
+];
+const TRACING: &[Need] = &[
+    Need::Tool("dpkg-deb", "dpkg"),
+    Need::Tool("dpkg-scanpackages", "dpkg-dev"),
+    Need::Tool("/bin/busybox", "busybox-static"),
+    Need::Tool("strace", "strace"),
+    Need::Sandbox,
+    Need::Tracing,
+    Need::Room(500),
+];
+const BECOMING: &[Need] = &[
+    Need::Tool("setpriv", "util-linux"),
+    Need::Tool("taskset", "util-linux"),
+    Need::Tool("faketime", "faketime"),
+    Need::Root,
+    Need::Sandbox,
+    Need::Room(4000),
+];
+const PEER: &[Need] = &[
+    Need::Tool("mmdebstrap", "mmdebstrap"),
+    Need::Tool("apt-get", "apt"),
+    Need::Root,
+    Need::Sandbox,
+    Need::Mounts,
+    Need::Room(3000),
+];
+const MACHINE: &[Need] = &[Need::Tool("apt-get", "apt"), Need::Sandbox, Need::Room(4000)];
+
+/// A step that needs something of the host.
+fn step_with(name: &str, needs: &[Need], work: impl FnOnce() -> Outcome) -> Outcome {
+    let Missing { tools, others } = needs::missing(needs);
+    if is_ci() && !tools.is_empty() {
+        return Err(format!("{name}: missing: {}", tools.join(", ")).into());
+    }
+    let reasons = [tools, others].concat();
+    if reasons.is_empty() {
+        return step(name, work);
+    }
+    say(&format!("== {name}: SKIPPED: {}", reasons.join("; ")));
+    Ok(())
 }
 
 fn step(name: &str, work: impl FnOnce() -> Outcome) -> Outcome {
@@ -33,19 +84,6 @@ fn step(name: &str, work: impl FnOnce() -> Outcome) -> Outcome {
     let began = Instant::now();
     work().map_err(|error| format!("{name}: {error}"))?;
     say(&format!("== {name}: passed in {:.0} s", began.elapsed().as_secs_f64()));
-    Ok(())
-}
-
-fn needs_root(name: &str, work: impl FnOnce() -> Outcome) -> Outcome {
-    if rustix::process::geteuid().is_root() {
-        return step(name, work);
-    }
-    let reason =
-        format!("{name}: SKIPPED, it needs root to become somebody else or to run the peer");
-    if is_ci() {
-        return Err(reason.into());
-    }
-    say(&format!("== {reason}"));
     Ok(())
 }
 

@@ -11,6 +11,7 @@ mod forms;
 mod kill;
 mod measure;
 mod medium;
+mod needs;
 mod parity;
 mod parity_alpine;
 mod peer;

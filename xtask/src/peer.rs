@@ -74,11 +74,15 @@ pub(crate) fn start(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> PathBuf {
+    let xtask = std::env::current_exe().expect("the kernel knows our path");
+    xtask.ancestors().nth(2).expect("xtask lies in target/PROFILE/").to_owned()
+}
+
 /// The osbuilder program that cargo builds for release.
 pub(crate) fn osbuilder() -> PathBuf {
-    let xtask = std::env::current_exe().expect("the kernel knows our path");
-    let target = xtask.ancestors().nth(2).expect("xtask lies in target/PROFILE/");
-    target.join("release").join("osbuilder")
+    target().join("release").join("osbuilder")
 }
 
 /// The bundled stand-in for the agent, beside the program.

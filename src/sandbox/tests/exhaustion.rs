@@ -73,7 +73,7 @@ fn s13_a_program_that_hears_no_signal_is_ended_all_the_same() {
     let error = probe_in(&mut sandbox, "deaf").unwrap_err();
     assert!(matches!(error, Error::TookTooLong { .. }), "{error}");
     drop(sandbox);
-    assert!(begin.elapsed() < Duration::from_secs(7));
+    assert!(begin.elapsed() < Duration::from_secs(15));
 }
 
 #[test]

@@ -1,0 +1,96 @@
+//! What a task needs of the host, asked for before it begins and named when it is not there.
+//!
+//! A tool that is missing can be installed: in CI that is an error. What the host forbids (root,
+//! namespaces, tracing, mounts) or has not (room) is a visible skip everywhere.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use crate::peer;
+
+/// Something without which a task cannot run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Need {
+    /// A program: its name, and the Debian package that has it.
+    Tool(&'static str, &'static str),
+    /// To be root.
+    Root,
+    /// User namespaces, in which scripts run.
+    Sandbox,
+    /// strace may stop processes.
+    Tracing,
+    /// Root may mount, in a namespace of its own.
+    Mounts,
+    /// So many MiB where temporary files go.
+    Room(u64),
+}
+
+/// What is missing.
+#[derive(Debug, Default)]
+pub(crate) struct Missing {
+    /// Tools, each with its package.
+    pub(crate) tools: Vec<String>,
+    /// Everything else, each as the rest of a sentence.
+    pub(crate) others: Vec<String>,
+}
+
+/// Finds out which needs are not met.
+pub(crate) fn missing(needs: &[Need]) -> Missing {
+    let mut missing = Missing::default();
+    for need in needs {
+        match *need {
+            Need::Tool(name, package) if !is_there(name) => {
+                missing.tools.push(format!("{name} (package {package})"));
+            }
+            Need::Tool(..) => {}
+            other => missing.others.extend(refusal(other)),
+        }
+    }
+    missing
+}
+
+fn refusal(need: Need) -> Option<String> {
+    let (works, refused) = match need {
+        Need::Tool(..) => return None,
+        Need::Root => (
+            rustix::process::geteuid().is_root(),
+            "root is needed, to become somebody else or to run the peer".to_owned(),
+        ),
+        Need::Sandbox => (
+            succeeds(
+                "unshare",
+                &["--user", "--map-root-user", "--mount", "--pid", "--fork", "true"],
+            ),
+            "this host forbids user namespaces, in which scripts run".to_owned(),
+        ),
+        Need::Tracing => (
+            succeeds("strace", &["-o", "/dev/null", "true"]),
+            "this host forbids strace to stop processes (ptrace)".to_owned(),
+        ),
+        Need::Mounts => (
+            succeeds("unshare", &["--mount", "mount", "-t", "tmpfs", "none", "/tmp"]),
+            "root may not mount here, which the peer does".to_owned(),
+        ),
+        Need::Room(mib) => {
+            let folder = std::env::temp_dir();
+            let free = rustix::fs::statvfs(&folder).map_or(u64::MAX, |s| s.f_bavail * s.f_frsize);
+            let place = folder.display();
+            (free >> 20 >= mib, format!("{place} has {} MiB, {mib} are needed", free >> 20))
+        }
+    };
+    (!works).then_some(refused)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the search path is where programs are looked for")]
+fn is_there(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain([Path::new("/usr/sbin").to_owned()]);
+    name.starts_with('/') && Path::new(name).exists()
+        || folders.into_iter().any(|folder| folder.join(name).is_file())
+}
+
+fn succeeds(program: &str, arguments: &[&str]) -> bool {
+    let mut command = peer::start(program);
+    command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
