@@ -82,7 +82,13 @@ impl Read for Streamed {
             return Ok(0);
         };
         let place = self.slice.offset.saturating_add(self.slice.size.saturating_sub(self.left));
-        let count = self.slice.file.read_at(buffer, place)?;
+        let count = loop {
+            match self.slice.file.read_at(buffer, place) {
+                // Not every buffer above us asks again.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other?,
+            }
+        };
         if count == 0 {
             return Err(damaged(&self.expected));
         }

@@ -68,7 +68,7 @@ const LONGEST_SIGNATURE: u64 = 2048;
 /// [`Error::Read`] for what is no complete member, or too long.
 pub fn read(inner: &mut impl BufRead, limit: u64) -> Result<Segment, Error> {
     // A reader may give fewer bytes; then the mark is no gzip and refused as such.
-    if inner.fill_buf().map_err(Error::Read)?.starts_with(blocks::START) {
+    if begins_with(inner, blocks::START).map_err(Error::Read)? {
         return Err(Error::Version3);
     }
     let mut noting = Noting { inner, taken: Vec::new() };
@@ -77,6 +77,17 @@ pub fn read(inner: &mut impl BufRead, limit: u64) -> Result<Segment, Error> {
         .and_then(|mut member| member.read_to_end(&mut plain))
         .map_err(Error::Read)?;
     Ok(Segment { raw: noting.taken, plain })
+}
+
+/// Whether the next bytes are these. An interruption is none of the reader's.
+fn begins_with(inner: &mut impl BufRead, start: &[u8]) -> io::Result<bool> {
+    loop {
+        match inner.fill_buf() {
+            Ok(bytes) => return Ok(bytes.starts_with(start)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 impl Segment {
