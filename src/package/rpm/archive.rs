@@ -137,9 +137,9 @@ impl Head {
         let hashed = Hashed { inner: reader, hasher: Hasher::default() };
         let mut packed = io::BufReader::with_capacity(1 << 16, hashed);
         // An empty payload is sometimes not even compressed.
-        let compression = match packed.fill_buf().map_err(Error::Read)? {
-            start if start.starts_with(b"07070") => Compression::None,
-            _ => self.compression()?,
+        let compression = match is_plain(&mut packed).map_err(Error::Read)? {
+            true => Compression::None,
+            false => self.compression()?,
         };
         let plain = Decompressor::new(packed, compression, Limits::up_to(MOST_PAYLOAD));
         let mut payload = Payload::new(plain.map_err(Error::Read)?, files);
@@ -154,6 +154,16 @@ impl Head {
         match expected {
             Some(expected) if expected != found => Err(Error::OtherPayload.into()),
             _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a payload begins as it does when it is not compressed.
+fn is_plain(payload: &mut impl BufRead) -> io::Result<bool> {
+    loop {
+        match payload.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            start => return Ok(start?.starts_with(b"07070")),
         }
     }
 }

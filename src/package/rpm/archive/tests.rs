@@ -13,8 +13,11 @@ use crate::package::rpm::files::Kind;
 
 /// Reads a whole package: its name, and the number of bytes of each content.
 fn read(path: &Path) -> Result<(String, u64), Error> {
-    let file = fs_err::File::open(path).unwrap();
-    let mut reader = io::BufReader::new(file);
+    read_from(fs_err::File::open(path).unwrap())
+}
+
+fn read_from(medium: impl Read) -> Result<(String, u64), Error> {
+    let mut reader = io::BufReader::new(medium);
     let head = Head::read(&mut reader)?;
     let files = head.files()?;
     let mut bytes = 0;
@@ -48,6 +51,14 @@ fn every_package_of_two_distributions_is_read_to_its_end() {
             assert!(path.file_name().unwrap().to_str().unwrap().starts_with(&name));
         }
     }
+}
+
+#[test]
+fn a_medium_that_is_interrupted_all_the_time_is_read_to_its_end() {
+    let Some(folder) = crate::testing::data("rpm/el9-aarch64") else { return };
+    let path = folder.join("libacl-2.3.1-3.el9.aarch64.rpm");
+    let lazy = crate::testing::Stuttering::new(fs_err::File::open(&path).unwrap());
+    assert_eq!(read_from(lazy).unwrap(), read(&path).unwrap());
 }
 
 #[test]
