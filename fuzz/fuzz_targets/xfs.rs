@@ -24,7 +24,7 @@ static IMAGE: LazyLock<Vec<u8>> = LazyLock::new(|| {
         meta.xattrs.insert(b"user.large".to_vec(), vec![7; path.as_bytes().len() * 50]);
         tree.insert(&path, Inode { meta, kind }).expect("the directory exists");
     };
-    put("file".into(), Kind::Regular(Content::Inline([7; 9000].as_slice().into())));
+    put("file".into(), Kind::Regular(Content::Inline([7_u8; 9000].as_slice().into())));
     put("link".into(), Kind::Symlink([b'l'; 500].as_slice().into()));
     put("d".into(), Kind::Directory(Default::default()));
     (0..600).for_each(|index| put(format!("d/{index}"), Kind::Fifo));
