@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use crate::judge;
 use crate::program::osbuilder_in;
 
 /// A directory that can start: the agent is its init.
@@ -110,7 +111,18 @@ fn an_initrd_is_packed_as_asked_and_what_the_kernel_does_not_read_is_refused() {
         let listed = osbuilder_in(folder.path(), &["inspect", "out"], &[]);
         let text = String::from_utf8(listed.stdout).unwrap();
         assert!(text.contains(&format!("initrd, compression {compression}")), "{text}");
-        fs_err::remove_file(folder.path().join("out")).unwrap();
+        let (out, named) = (folder.path().join("out"), folder.path().join(compression));
+        let judge = match compression {
+            "zstd" => Some(("zstd", "zst")),
+            "lz4" => Some(("lz4", "lz4")),
+            "xz" => Some(("xz", "xz")),
+            _ => None,
+        };
+        let named = named.with_extension(judge.map_or("cpio", |(_, suffix)| suffix));
+        fs_err::rename(&out, &named).unwrap();
+        if let Some((tool, _)) = judge.filter(|(tool, _)| !judge::is_missing(&[*tool])) {
+            judge::run(tool, &["-t", named.to_str().unwrap()]);
+        }
     }
     let config = "CONFIG_BLK_DEV_INITRD=y\nCONFIG_RD_GZIP=y\n# CONFIG_RD_ZSTD is not set\n";
     fs_err::write(folder.path().join("config"), config).unwrap();
