@@ -44,6 +44,15 @@ pub enum Event {
         /// One sentence without a full stop.
         text: String,
     },
+    /// A maintainer script that osbuilder's own handlers could not run, or not all of.
+    ScriptNotRun {
+        /// The package.
+        package: String,
+        /// Which script.
+        script: String,
+        /// What was not understood, or left out.
+        reason: String,
+    },
     /// Output of a maintainer script, one line of it, as it came.
     ScriptOutput {
         /// The package whose script wrote it.

@@ -17,7 +17,10 @@ use crate::tree::Tree;
 const RECORD: &str = "installed";
 
 /// The digest of all that decides what is installed.
-pub(crate) fn key(lock: &Lock, recipe: &Recipe, epoch: Epoch) -> Digest {
+///
+/// # Errors
+/// As [`configure::is_built_in`].
+pub(crate) fn key(lock: &Lock, recipe: &Recipe, epoch: Epoch) -> Result<Digest, configure::Error> {
     let mut hasher = Hasher::default();
     hasher.update(env!("OSBUILDER_INSTALLING_CODE").as_bytes());
     let Lock { request, distribution, release, architecture, packages, .. } = lock;
@@ -25,12 +28,15 @@ pub(crate) fn key(lock: &Lock, recipe: &Recipe, epoch: Epoch) -> Digest {
     let epoch = epoch.seconds();
     let head = format!("\n{distribution} {release} {architecture} {merged} {epoch}\n{request}\n");
     hasher.update(head.as_bytes());
+    if configure::is_built_in(recipe)? {
+        hasher.update(b"built-in handlers\n");
+    }
     for package in packages {
         let (name, version) = (&package.name, &package.version);
         let (architecture, digest) = (&package.architecture, &package.digest);
         hasher.update(format!("{name} {version} {architecture} {digest}\n").as_bytes());
     }
-    hasher.finish()
+    Ok(hasher.finish())
 }
 
 /// Finds the tree of a lock, if the cache still has all of it.

@@ -58,7 +58,8 @@ pub fn resolve(recipe: &Recipe, workshop: &Workshop<'_>) -> Result<Lock, Error> 
 /// [`Error::Packages`], [`Error::Unpack`], [`Error::Lock`], [`Error::Configure`].
 pub fn install(recipe: &Recipe, lock: &Lock, workshop: &Workshop<'_>) -> Result<Guest, Error> {
     let epoch = recipe.epoch.unwrap_or(lock.epoch);
-    let (store, key) = (workshop.store, installed::key(lock, recipe, epoch));
+    let (store, key) =
+        (workshop.store, installed::key(lock, recipe, epoch).map_err(Error::Configure)?);
     let known = installed::find(lock, &key, store, workshop.listener);
     if let Some(tree) = known.map_err(Error::Configure)? {
         return Ok(Guest { tree, epoch });

@@ -81,6 +81,9 @@ pub(super) struct BuildArguments {
     /// The guest's first process [default: systemd]
     #[arg(long, value_enum, help_heading = "Guest")]
     pub(super) init: Option<InitName>,
+    /// Who runs the packages' scripts [default: any]
+    #[arg(long, value_enum, help_heading = "Guest")]
+    pub(super) scripts: Option<ScriptsName>,
     /// Version of the agent, for the summary file
     #[arg(long, value_name = "VERSION", help_heading = "Guest")]
     pub(super) agent_version: Option<String>,
@@ -150,6 +153,17 @@ pub(super) enum InitName {
     Systemd,
     /// The agent itself
     Agent,
+}
+
+/// Who runs scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ScriptsName {
+    /// The guest's programs, by an emulator if need be; built-in handlers where there is none
+    Any,
+    /// The guest's programs, or nobody
+    Programs,
+    /// osbuilder's own handlers; what they cannot run is listed
+    BuiltIn,
 }
 
 /// `osbuilder rootfs`.

@@ -8,7 +8,7 @@ use osbuilder::recipe::{
     self, KernelConfiguration, Options, Reading, RecipeFile, Request, Surroundings,
 };
 
-use super::arguments::{BuildArguments, Form, ImageLook, InitName};
+use super::arguments::{BuildArguments, Form, ImageLook, InitName, ScriptsName};
 use super::{Failure, Kind, Session};
 
 /// What a verb adds to the options that all forms share.
@@ -98,6 +98,11 @@ fn options(arguments: &BuildArguments, extra: &Extra) -> Options {
         InitName::Systemd => "systemd".to_owned(),
         InitName::Agent => "agent".to_owned(),
     });
+    let scripts = arguments.scripts.map(|scripts| match scripts {
+        ScriptsName::Any => "any".to_owned(),
+        ScriptsName::Programs => "programs".to_owned(),
+        ScriptsName::BuiltIn => "built-in".to_owned(),
+    });
     Options {
         distro: arguments.distro.clone(),
         version: arguments.version.clone(),
@@ -114,6 +119,7 @@ fn options(arguments: &BuildArguments, extra: &Extra) -> Options {
         agent: arguments.agent.clone(),
         agent_version: arguments.agent_version.clone(),
         init,
+        scripts,
         epoch: arguments.epoch.clone(),
         rootfs_only: arguments.rootfs_only,
         check_init: arguments.any_tree.then_some(false),

@@ -154,6 +154,9 @@ impl Show {
         match event {
             Event::Note { text } => Some(format!("note: {text}")),
             Event::Warning { text } => Some(format!("warning: {text}")),
+            Event::ScriptNotRun { package, script, reason } => {
+                Some(format!("warning: {package} {script}: {reason}"))
+            }
             Event::ScriptOutput { package, script, line } if self.verbose => {
                 Some(format!("{package} {script}: {line}"))
             }

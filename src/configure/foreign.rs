@@ -17,8 +17,8 @@ pub(super) enum Runner {
     Kernel,
     /// An emulator for the sandbox alone.
     Emulator(Emulator),
-    /// Nobody; and why, as the rest of a sentence.
-    Nobody(String),
+    /// Handlers of ours, as nobody else can or shall; and why, as a sentence.
+    BuiltIn(String),
 }
 
 impl Runner {
@@ -26,7 +26,7 @@ impl Runner {
     pub(super) const fn emulator(&self) -> Option<&Emulator> {
         match self {
             Self::Emulator(emulator) => Some(emulator),
-            Self::Kernel | Self::Nobody(_) => None,
+            Self::Kernel | Self::BuiltIn(_) => None,
         }
     }
 }
@@ -51,14 +51,14 @@ fn of_this_host(architecture: Architecture, folders: &[&Path]) -> Result<Runner,
         places(architecture, folders).find_map(|path| Emulator::at(&path, machine).ok().flatten());
     let Some(emulator) = found else {
         let name = architecture.kernel_name();
-        return Ok(Runner::Nobody(format!(
+        return Ok(Runner::BuiltIn(format!(
             "there is no emulator for {name} (Debian's package qemu-user-static has one)"
         )));
     };
     match Prepared::new(Limits::default(), Walls::Namespaces, Some(&emulator)) {
         Ok(_) => Ok(Runner::Emulator(emulator)),
         Err(error @ sandbox::Error::Forbidden { step: Step::Emulator, .. }) => {
-            Ok(Runner::Nobody(error.to_string()))
+            Ok(Runner::BuiltIn(error.to_string()))
         }
         Err(error) => Err(error.into()),
     }
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn a_host_without_an_emulator_says_which_package_has_one() {
         let folder = tempfile::tempdir().unwrap();
-        let Runner::Nobody(why) = of_this_host(Architecture::S390x, &[folder.path()]).unwrap()
+        let Runner::BuiltIn(why) = of_this_host(Architecture::S390x, &[folder.path()]).unwrap()
         else {
             panic!("nothing is there")
         };

@@ -30,7 +30,7 @@ impl Script<'_> {
         command: &Command<'_>,
         listener: Listener<'_>,
     ) -> Result<(), Error> {
-        let mut lines = Lines { listener, script: self, open: Vec::new(), last: Vec::new() };
+        let mut lines = Lines::new(listener, self.package.as_str(), self.name);
         let result = sandbox.run(command, &mut |bytes| lines.take(bytes));
         lines.end();
         let (package, script) = (self.package.clone(), self.name);
@@ -44,17 +44,26 @@ impl Script<'_> {
 }
 
 /// Cuts what a script prints into lines.
-struct Lines<'a> {
+pub(super) struct Lines<'a> {
     listener: Listener<'a>,
-    script: &'a Script<'a>,
+    package: &'a str,
+    script: &'static str,
     /// The line that has not ended yet.
     open: Vec<u8>,
     /// The last lines, escaped.
     last: Vec<String>,
 }
 
-impl Lines<'_> {
-    fn take(&mut self, bytes: &[u8]) {
+impl<'a> Lines<'a> {
+    pub(super) const fn new(
+        listener: Listener<'a>,
+        package: &'a str,
+        script: &'static str,
+    ) -> Self {
+        Self { listener, package, script, open: Vec::new(), last: Vec::new() }
+    }
+
+    pub(super) fn take(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             if byte == b'\n' || self.open.len() >= LONGEST_LINE {
                 self.end();
@@ -66,12 +75,12 @@ impl Lines<'_> {
     }
 
     /// Ends a line, if one is open.
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         let line = escape(&std::mem::take(&mut self.open));
         if line.is_empty() {
             return;
         }
-        let (package, script) = (self.script.package.to_string(), self.script.name.to_owned());
+        let (package, script) = (self.package.to_owned(), self.script.to_owned());
         (self.listener)(Event::ScriptOutput { package, script, line: line.clone() });
         if self.last.len() == QUOTED {
             self.last.remove(0);

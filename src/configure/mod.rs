@@ -14,8 +14,10 @@ mod foreign;
 mod lay_out;
 mod lines;
 mod names;
+mod not_run;
 mod read_back;
 mod rpm;
+mod shell;
 
 use crate::digest::Digest;
 use crate::distro::Architecture;
@@ -23,8 +25,8 @@ use crate::epoch::Epoch;
 use crate::event::{Event, Listener};
 use crate::package::PackageName;
 use crate::package::deb::relation;
-use crate::recipe::Recipe;
-use crate::sandbox::{self, Emulator, Walls};
+use crate::recipe::{Recipe, Scripts};
+use crate::sandbox::{self, Walls};
 use crate::store::{self, PackWriter, Store, TemporaryFolder};
 use crate::tree::{self, BadPath, Content, Kind, ListingError, Tree, TreePath};
 use crate::unpack::{self, Installed, Unpacked};
@@ -128,7 +130,10 @@ trait Configuration {
     /// The names of packages with scripts.
     fn scripted(&self) -> Vec<&str>;
 
-    /// Lays the tree out in a sandbox, runs every script, and reads the tree back.
+    /// Whether handlers of ours can stand in for the programs that scripts call.
+    fn has_handlers(&self) -> bool;
+
+    /// Runs every script, in a sandbox or by handlers; returns the tree that they leave.
     fn run(&self, tree: Tree, bench: &Bench<'_>) -> Result<Tree, Error>;
 }
 
@@ -139,8 +144,8 @@ struct Bench<'a> {
     pack: &'a PackWriter,
     /// What stands between scripts and the host.
     walls: Walls<'a>,
-    /// What runs programs of another processor.
-    emulator: Option<&'a Emulator>,
+    /// Who runs the guest's programs, or handlers instead.
+    runner: &'a Runner,
     epoch: Epoch,
     listener: Listener<'a>,
 }
@@ -155,7 +160,7 @@ pub struct Configured {
 }
 
 /// Configures all packages, or finds that this was done before. `epoch` is the latest moment that a
-/// file may show; of the recipe the architecture counts, and whether scripts run in a plain chroot.
+/// file may show; of the recipe the architecture counts, and who runs scripts where.
 ///
 /// # Errors
 /// Each of [`Error`].
@@ -166,15 +171,44 @@ pub fn configure(
     store: &Store,
     listener: Listener<'_>,
 ) -> Result<Configured, Error> {
-    let place = Place { architecture: recipe.architecture, plain_chroot: recipe.plain_chroot };
-    configure_in(place, unpacked, epoch, store, listener)
+    configure_in(Place::of(recipe), unpacked, epoch, store, listener)
 }
 
-/// For which processor scripts are, and whether they run in a plain chroot.
+/// Whether the scripts of a recipe's packages are run by handlers of ours on this host, which may
+/// give another tree than their own programs do.
+///
+/// # Errors
+/// [`Error::Sandbox`].
+pub fn is_built_in(recipe: &Recipe) -> Result<bool, Error> {
+    Ok(matches!(Place::of(recipe).runner()?, Runner::BuiltIn(_)))
+}
+
+/// Whether bytes can be read as a script by the shell that runs scripts where no program can: they
+/// can or they cannot, nothing else happens.
+pub fn is_script(bytes: &[u8]) -> bool {
+    shell::can_be_read(bytes)
+}
+
+/// For which processor scripts are, who shall run them, and whether in a plain chroot.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     architecture: Architecture,
+    scripts: Scripts,
     plain_chroot: bool,
+}
+
+impl Place {
+    fn of(recipe: &Recipe) -> Self {
+        let Recipe { architecture, scripts, plain_chroot, .. } = *recipe;
+        Self { architecture, scripts, plain_chroot }
+    }
+
+    fn runner(self) -> Result<Runner, Error> {
+        match self.scripts {
+            Scripts::BuiltIn => Ok(Runner::BuiltIn("built-in handlers were asked for".to_owned())),
+            Scripts::Any | Scripts::Programs => foreign::runner(self.architecture),
+        }
+    }
 }
 
 fn configure_in(
@@ -184,26 +218,36 @@ fn configure_in(
     store: &Store,
     listener: Listener<'_>,
 ) -> Result<Configured, Error> {
-    let Place { architecture, plain_chroot } = place;
+    let Place { scripts, plain_chroot, .. } = place;
     let Unpacked { tree, packages } = unpacked;
     let configuration: Box<dyn Configuration> = match packages {
         Installed::Deb(packages) => Box::new(deb::Debs::new(packages)?),
         Installed::Apk(packages) => Box::new(apk::Apks(packages)),
         Installed::Rpm(packages) => Box::new(rpm::Rpms(packages)),
     };
-    let key = key(&tree, configuration.as_ref(), epoch, plain_chroot);
+    let runner = place.runner()?;
+    let how = match &runner {
+        // Handlers are code of ours: when that changes, so may what they do.
+        Runner::BuiltIn(_) => concat!("built-in ", env!("OSBUILDER_INSTALLING_CODE"), "\n"),
+        _ if plain_chroot => "plain chroot\n",
+        _ => "",
+    };
+    let key = key(&tree, configuration.as_ref(), epoch, how);
     if let Some(found) = find(store, &key, listener)? {
         return Ok(found);
     }
-    let folder = if plain_chroot { Some(chroot_folder(store, listener)?) } else { None };
-    let walls = folder.as_ref().map_or(Walls::Namespaces, |folder| Walls::Chroot(folder.path()));
-    let runner = foreign::runner(architecture)?;
-    if let Runner::Nobody(why) = runner {
-        return Err(Error::Foreign { why, scripts: configuration.scripted().join(", ") });
+    if let Runner::BuiltIn(why) = &runner {
+        if scripts == Scripts::Programs || !configuration.has_handlers() {
+            let scripts = configuration.scripted().join(", ");
+            return Err(Error::Foreign { why: why.clone(), scripts });
+        }
+        listener(Event::note(format!("{why}: scripts are run by osbuilder's own handlers")));
     }
+    let plain = plain_chroot && !matches!(runner, Runner::BuiltIn(_));
+    let folder = if plain { Some(chroot_folder(store, listener)?) } else { None };
+    let walls = folder.as_ref().map_or(Walls::Namespaces, |folder| Walls::Chroot(folder.path()));
     let pack = store.new_pack()?;
-    let emulator = runner.emulator();
-    let bench = Bench { store, pack: &pack, walls, emulator, epoch, listener };
+    let bench = Bench { store, pack: &pack, walls, runner: &runner, epoch, listener };
     let mut tree = configuration.run(tree, &bench)?;
     keep_inline(&mut tree, &pack)?;
     pack.finish(&key)?;
@@ -222,10 +266,9 @@ fn chroot_folder(store: &Store, listener: Listener<'_>) -> Result<TemporaryFolde
 }
 
 /// The digest of all that decides the result: every file with its content's digest, the scripts
-/// and the database being among them, the order, the epoch, whether there was a `/proc`.
-fn key(tree: &Tree, configuration: &dyn Configuration, epoch: Epoch, plain: bool) -> Digest {
-    let walls = if plain { "plain chroot\n" } else { "" };
-    let mut text = format!("configured tree {VERSION}\nepoch {}\n{walls}", epoch.seconds());
+/// and the database being among them, the order, the epoch, who ran scripts, and where.
+fn key(tree: &Tree, configuration: &dyn Configuration, epoch: Epoch, how: &str) -> Digest {
+    let mut text = format!("configured tree {VERSION}\nepoch {}\n{how}", epoch.seconds());
     for name in configuration.sequence() {
         text.push_str(name);
         text.push('\n');
@@ -251,6 +294,7 @@ pub fn find(
     }
     let tree = Tree::from_listing(&String::from_utf8_lossy(&listing))?;
     listener(Event::note("the scripts of these packages ran before; their result is used"));
+    not_run::tell(&tree, store, listener);
     Ok(Some(Configured { tree, key: *key }))
 }
 

@@ -177,6 +177,7 @@ pub fn provision(tree: Tree, inputs: &Inputs<'_>) -> Result<Tree, Error> {
 
 /// The steps of `rootfs.sh` after the packages, in its order.
 fn make_guest(editor: &mut Editor<'_>, agent: &Agent, inputs: &Inputs<'_>) -> Result<(), Error> {
+    let not_run = summary::take_not_run(editor)?;
     clean::empty_var(editor, inputs.keep_database)?;
     if inputs.init == Init::Systemd {
         systemd::ensure_tmp_mount(editor)?;
@@ -214,7 +215,7 @@ fn make_guest(editor: &mut Editor<'_>, agent: &Agent, inputs: &Inputs<'_>) -> Re
         let keep_fstab = inputs.confidential && inputs.init == Init::Systemd;
         prune::prune(editor, keep_fstab);
     }
-    summary::write(editor, inputs)
+    summary::write(editor, inputs, &not_run)
 }
 
 fn layer(editor: &mut Editor<'_>, what: &str, layer: Option<&Tree>) -> Result<(), Error> {

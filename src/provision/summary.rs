@@ -57,9 +57,27 @@ impl Summary {
     }
 }
 
+/// Where configuring left the list of scripts that did not run.
+const NOT_RUN: &str = "var/lib/osbuilder/scripts-not-run";
+
+/// Takes the list of scripts that did not run, or not all of them, out of the tree.
+pub(super) fn take_not_run(editor: &mut Editor<'_>) -> Result<Vec<String>, Error> {
+    let text = editor.text(NOT_RUN)?.unwrap_or_default();
+    editor.remove(NOT_RUN)?;
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
 /// Writes the file.
-pub(super) fn write(editor: &mut Editor<'_>, inputs: &Inputs<'_>) -> Result<(), Error> {
-    let text = render(inputs.summary, inputs.agent_name, inputs.init, inputs.epoch);
+pub(super) fn write(
+    editor: &mut Editor<'_>,
+    inputs: &Inputs<'_>,
+    not_run: &[String],
+) -> Result<(), Error> {
+    let mut text = render(inputs.summary, inputs.agent_name, inputs.init, inputs.epoch);
+    if !not_run.is_empty() {
+        text.push_str("scripts-not-run:\n");
+        not_run.iter().for_each(|line| text.push_str(&format!("  - {}\n", quoted(line))));
+    }
     editor.file(PATH, 0o644, &text)
 }
 

@@ -11,7 +11,7 @@ use super::layer::{
 use super::mistake::{Given, Mistakes, Origin};
 use super::{
     Agent, Compression, ExtraFile, FileSystem, Guest, ImageOptions, Init, InitrdCompression,
-    PackageSet, Policy, Recipe, Sources, Surroundings, Variant, Verity,
+    PackageSet, Policy, Recipe, Scripts, Sources, Surroundings, Variant, Verity,
 };
 use crate::digest::parse_hex;
 use crate::distro::{self, Architecture, Distro, FirstProcess, Release};
@@ -47,6 +47,7 @@ pub(super) fn complete(
     let mut completer = Completer { mistakes, remarks };
     let place = completer.place(&layer, surroundings);
     let init = completer.init(layer.init, place.as_ref().map(|(distro, ..)| *distro));
+    let scripts = completer.scripts(layer.scripts);
     let epoch = layer.epoch.and_then(|given| completer.parsed::<Epoch>(&given));
     let agent = completer.agent(layer.agent.from.as_ref(), surroundings);
     let guest = completer.guest(layer.guest, layer.agent);
@@ -67,6 +68,7 @@ pub(super) fn complete(
         release: release.clone(),
         architecture,
         init,
+        scripts,
         packages,
         sources,
         plain_chroot,
@@ -127,6 +129,15 @@ impl Completer<'_> {
             self.mistakes.add(&given.origin, message);
         }
         init
+    }
+
+    fn scripts(&mut self, given: Maybe<String>) -> Scripts {
+        let choices = [
+            ("any", Scripts::Any),
+            ("programs", Scripts::Programs),
+            ("built-in", Scripts::BuiltIn),
+        ];
+        given.and_then(|given| self.one_of(&given, &choices)).unwrap_or(Scripts::Any)
     }
 
     fn packages(&mut self, layer: PackageLayer) -> Option<PackageSet> {

@@ -44,6 +44,10 @@ struct Document {
     /// The first process: `systemd` (the default) or `agent`.
     #[schemars(with = "String")]
     init: Text,
+    /// Who runs the packages' scripts: `any` (the default), `programs` (the guest's own ones, which
+    /// another processor's need an emulator for), or `built-in` (osbuilder's own handlers).
+    #[schemars(with = "String")]
+    scripts: Text,
     /// The latest time stamp in the output, in seconds since 1970. Default: the newest date that
     /// the repositories sign.
     #[schemars(with = "u64")]
@@ -322,6 +326,7 @@ impl Reader<'_> {
             version: self.maybe(document.version),
             architecture: self.maybe(document.architecture),
             init: self.maybe(document.init),
+            scripts: self.maybe(document.scripts),
             epoch: self.maybe(document.epoch).map(|g| Given::new(g.value.to_string(), g.origin)),
             packages: PackageLayer {
                 base: self.list(document.packages),

@@ -107,6 +107,8 @@ pub struct Recipe {
     pub architecture: Architecture,
     /// Which program is the guest's first process.
     pub init: Init,
+    /// Who runs the packages' scripts.
+    pub scripts: Scripts,
     /// Packages to install; their dependencies come along.
     pub packages: PackageSet,
     /// Where packages come from.
@@ -179,6 +181,18 @@ pub enum Init {
     Systemd,
     /// The agent itself (`AGENT_INIT=yes`).
     Agent,
+}
+
+/// Who runs the packages' scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scripts {
+    /// The guest's own programs in the sandbox, by an emulator where that is needed; where no
+    /// emulator is, osbuilder's own handlers.
+    Any,
+    /// The guest's own programs, or nobody.
+    Programs,
+    /// osbuilder's own handlers: the same on every host, also where no sandbox can be had.
+    BuiltIn,
 }
 
 /// A file of the host that goes into the guest.

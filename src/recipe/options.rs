@@ -44,6 +44,8 @@ pub struct Options {
     pub agent_version: Option<String>,
     /// `--init`: `systemd` or `agent`.
     pub init: Option<String>,
+    /// `--scripts`: `any`, `programs` or `built-in`.
+    pub scripts: Option<String>,
     /// `--epoch`.
     pub epoch: Option<String>,
     /// `--rootfs-only`: packages and nothing of Kata.
@@ -84,6 +86,7 @@ pub(super) fn read(options: &Options, mistakes: &mut Mistakes) -> Layer {
         version: text("--version", options.version.as_ref()),
         architecture: text("--arch", options.architecture.as_ref()),
         init: text("--init", options.init.as_ref()),
+        scripts: text("--scripts", options.scripts.as_ref()),
         epoch: text("--epoch", options.epoch.as_ref()),
         packages: PackageLayer {
             extra: texts("--package", &options.packages),

@@ -8,6 +8,7 @@ mod boot;
 mod check;
 mod faults;
 mod forms;
+mod handlers;
 mod kill;
 mod measure;
 mod medium;
@@ -29,6 +30,7 @@ usage: cargo xtask TASK
   test               every check
   boot [ARCH]        build guests for both inits and start them, perhaps of another processor
   parity [CASE …]    compare our trees path by path with mmdebstrap's and apk's (needs root)
+  handlers [CASE …]  compare trees made by built-in handlers with those of the sandbox
   repro              build twice under different conditions and compare bytes (needs root)
   kill               kill a hundred builds at any moment; each next one gives the same bytes
   faults [all]       let system calls fail; never a damaged output
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         ["boot"] => boot::run(),
         ["boot", architecture] => boot::run_foreign(architecture),
         ["parity", cases @ ..] => parity::run(cases),
+        ["handlers", cases @ ..] => handlers::run(cases),
         ["repro"] => repro::run(),
         ["kill"] => kill::run(),
         ["faults"] => faults::run(false),

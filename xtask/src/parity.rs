@@ -18,8 +18,8 @@ use crate::peer::{self, Mirrors};
 use crate::{Outcome, say};
 
 /// One comparison.
-struct Case {
-    name: &'static str,
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
     codename: &'static str,
     packages: &'static [&'static str],
 }
@@ -27,7 +27,7 @@ struct Case {
 const AGENT: &[&str] =
     &["chrony", "coreutils", "cryptsetup-bin", "e2fsprogs", "iptables", "kmod", "libseccomp2"];
 
-const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     Case { name: "bookworm-systemd", codename: "bookworm", packages: peer::SYSTEMD },
     Case { name: "bookworm-agent", codename: "bookworm", packages: AGENT },
     Case { name: "trixie-systemd", codename: "trixie", packages: peer::SYSTEMD },
@@ -40,7 +40,7 @@ const EPOCH: &str = "1700000000";
 /// A difference that is known and explained.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Known {
+pub(crate) struct Known {
     /// A path, or a path with a final `*`.
     path: String,
     /// Where it occurs; everywhere, if empty.
@@ -57,16 +57,25 @@ struct KnownDifferences {
     difference: Vec<Known>,
 }
 
+/// Reads what may differ from one of the lists in `tests/parity`.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn known(file: &str) -> Result<Vec<Known>, Box<dyn std::error::Error>> {
+    let text = fs_err::read_to_string(peer::checkout().join("tests/parity").join(file))?;
+    let known: KnownDifferences = toml::from_str(&text)?;
+    Ok(known.difference)
+}
+
 /// Runs the named cases, or all.
 pub(crate) fn run(names: &[&str]) -> Outcome {
-    let text = fs_err::read_to_string(peer::checkout().join("tests/parity/differences.toml"))?;
-    let known: KnownDifferences = toml::from_str(&text)?;
+    let known = known("differences.toml")?;
     let work = std::env::temp_dir().join(format!("osbuilder-parity-{}", std::process::id()));
     fs_err::create_dir_all(&work)?;
     let wanted = |name: &str| names.is_empty() || names.contains(&name);
     let mut failed = Vec::new();
     let mut judge = |name: &'static str, ours: &Tree, theirs: &Tree| {
-        let unexplained = compare(name, (ours, theirs), &known.difference);
+        let unexplained = compare(name, (ours, theirs), &known);
         say(&format!("parity {name}: {} unexplained differences", unexplained.len()));
         unexplained.iter().for_each(|line| say(&format!("  {line}")));
         if !unexplained.is_empty() {
@@ -76,7 +85,7 @@ pub(crate) fn run(names: &[&str]) -> Outcome {
     for case in CASES.iter().filter(|case| wanted(case.name)) {
         let mirrors = peer::host_mirrors()?;
         let theirs = peer_tree(case, &mirrors, &work)?;
-        judge(case.name, &our_tree(case, &mirrors, &work)?, &theirs);
+        judge(case.name, &our_tree(case, &mirrors, &work, &[])?, &theirs);
     }
     parity_alpine::run(&wanted, &work, &mut judge)?;
     fs_err::remove_dir_all(&work)?;
@@ -84,7 +93,7 @@ pub(crate) fn run(names: &[&str]) -> Outcome {
 }
 
 /// The differences that nothing explains, a text for each.
-fn compare(name: &str, (ours, theirs): (&Tree, &Tree), known: &[Known]) -> Vec<String> {
+pub(crate) fn compare(name: &str, (ours, theirs): (&Tree, &Tree), known: &[Known]) -> Vec<String> {
     let (ours, theirs) = (describe(ours), describe(theirs));
     let mut paths: Vec<&String> = ours.keys().chain(theirs.keys()).collect();
     paths.sort();
@@ -126,10 +135,15 @@ fn peer_tree(
     read_and_remove(&target)
 }
 
-fn our_tree(
+/// The tree that we make of a case's packages, with further options.
+///
+/// # Errors
+/// When the build fails.
+pub(crate) fn our_tree(
     case: &Case,
     mirrors: &Mirrors,
     work: &Path,
+    options: &[&str],
 ) -> Result<Tree, Box<dyn std::error::Error>> {
     let target = work.join("ours");
     let recipe = work.join("recipe.toml");
@@ -139,6 +153,7 @@ fn our_tree(
     command
         .args(["rootfs", "debian", "--version", case.codename, "--rootfs-only"])
         .args(["--keep-database", "--epoch", EPOCH, "--mirror", &mirrors.archive])
+        .args(options)
         .arg("--recipe")
         .arg(&recipe)
         .arg("--cache")

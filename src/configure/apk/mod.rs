@@ -33,6 +33,10 @@ impl Configuration for Apks {
         self.0.as_slice().iter().map(|package| package.name.as_str()).collect()
     }
 
+    fn has_handlers(&self) -> bool {
+        false
+    }
+
     fn scripted(&self) -> Vec<&str> {
         let has_script =
             |package: &&Package| package.scripts.iter().any(|(kind, _)| RUN.contains(kind));
@@ -85,13 +89,13 @@ fn is_user_list(path: &TreePath) -> bool {
 
 /// Lays the tree out step by step, runs every script, reads the tree back.
 fn run_all(mut tree: Tree, mut packages: Packages, bench: &Bench<'_>) -> Result<Tree, Error> {
-    let Bench { pack, walls, emulator, epoch, .. } = *bench;
+    let Bench { pack, walls, runner, epoch, .. } = *bench;
     let shadow = text_of(&tree, "etc/shadow", bench)?;
     put_scripts(&mut tree, packages.as_slice(), bench)?;
     let steps = steps(packages.as_slice());
     let place = places(&tree, packages.as_slice(), &steps);
     let mut baseline = Baseline::default();
-    let mut prepared = Prepared::new(Limits::default(), walls, emulator)?;
+    let mut prepared = Prepared::new(Limits::default(), walls, runner.emulator())?;
     let disk = Disk::open(&prepared.directory())?;
     let ground = |path: &TreePath| !place.contains_key(path);
     let mark: Mark<'_> = &mut |path, marks| prepared.mark(path, marks);

@@ -32,11 +32,7 @@ impl Setting<'_> {
         if !package.scripts.contains_key(&kind) {
             return Ok(());
         }
-        // dpkg runs a `preinst` from where it unpacks, before the package is known.
-        let path = match kind {
-            ScriptKind::Preinst => "/var/lib/dpkg/tmp.ci/preinst".to_owned(),
-            _ => format!("/var/lib/dpkg/info/{}.{}", package.database_name, kind.name()),
-        };
+        let path = path(package, kind);
         let environment = self.environment(package, kind);
         let mut all = vec![path.as_bytes()];
         all.extend(arguments.iter().map(|argument| argument.as_bytes()));
@@ -46,7 +42,7 @@ impl Setting<'_> {
         script.run(sandbox, &command, self.listener)
     }
 
-    fn environment(&self, package: &Package, kind: ScriptKind) -> Vec<String> {
+    pub(super) fn environment(&self, package: &Package, kind: ScriptKind) -> Vec<String> {
         let fixed = [
             "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME=/root",
@@ -68,5 +64,13 @@ impl Setting<'_> {
         environment.push(format!("DPKG_MAINTSCRIPT_ARCH={}", package.architecture));
         environment.push(format!("DPKG_MAINTSCRIPT_NAME={}", kind.name()));
         environment
+    }
+}
+
+/// Where a script lies. dpkg runs a `preinst` from where it unpacks, before the package is known.
+pub(super) fn path(package: &Package, kind: ScriptKind) -> String {
+    match kind {
+        ScriptKind::Preinst => "/var/lib/dpkg/tmp.ci/preinst".to_owned(),
+        _ => format!("/var/lib/dpkg/info/{}.{}", package.database_name, kind.name()),
     }
 }

@@ -11,6 +11,7 @@ use crate::distro::Architecture;
 use crate::epoch::Epoch;
 use crate::package::deb::scripts::Triggers;
 use crate::package::deb::stanza::Stanza;
+use crate::recipe::Scripts;
 use crate::store::Store;
 use crate::tree::{Content, Device, Inode, Kind, Meta};
 use crate::unpack::{Installed, Unpacked};
@@ -95,7 +96,7 @@ fn run(store: &Store, packages: Vec<Package>) -> Option<(Result<Tree, Error>, Ve
 }
 
 fn place(architecture: Architecture) -> Place {
-    Place { architecture, plain_chroot: false }
+    Place { architecture, scripts: Scripts::Any, plain_chroot: false }
 }
 
 fn store() -> (tempfile::TempDir, Store) {
@@ -277,7 +278,7 @@ fn arm_program() -> Vec<u8> {
 #[test]
 fn s19_scripts_of_another_processor_run_by_an_emulator_in_the_same_sandbox() {
     match foreign::runner(Architecture::Aarch64).unwrap() {
-        Runner::Nobody(why) => return crate::testing::skip(&why),
+        Runner::BuiltIn(why) => return crate::testing::skip(&why),
         Runner::Kernel | Runner::Emulator(_) => {}
     }
     let (_folder, store) = store();

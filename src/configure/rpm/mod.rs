@@ -40,6 +40,10 @@ impl Configuration for Rpms {
         self.0.as_slice().iter().map(|package| package.name.as_str()).collect()
     }
 
+    fn has_handlers(&self) -> bool {
+        false
+    }
+
     fn scripted(&self) -> Vec<&str> {
         let runs = |package: &&Package| package.scripts.iter().any(|script| !script.is_lua());
         let scripted = self.0.as_slice().iter().filter(runs);
@@ -79,7 +83,7 @@ fn is_user_list(path: &TreePath) -> bool {
 
 /// Lays the tree out step by step, runs every script, reads the tree back.
 fn run_all(mut tree: Tree, packages: &[Package], bench: &Bench<'_>) -> Result<Tree, Error> {
-    let Bench { pack, walls, emulator, epoch, .. } = *bench;
+    let Bench { pack, walls, runner, epoch, .. } = *bench;
     put_scripts(&mut tree, packages, bench)?;
     let steps = steps(packages);
     make_mount_points(&mut tree, epoch)?;
@@ -88,7 +92,7 @@ fn run_all(mut tree: Tree, packages: &[Package], bench: &Bench<'_>) -> Result<Tr
         place.remove(&TreePath::parse(path)?);
     }
     let mut baseline = Baseline::default();
-    let mut prepared = Prepared::new(Limits::default(), walls, emulator)?;
+    let mut prepared = Prepared::new(Limits::default(), walls, runner.emulator())?;
     let disk = Disk::open(&prepared.directory())?;
     let ground = |path: &TreePath| !place.contains_key(path);
     let mark: Mark<'_> = &mut |path, marks| prepared.mark(path, marks);
