@@ -78,7 +78,7 @@ pub(super) struct BuildArguments {
     /// boots and answers health checks but runs no containers
     #[arg(long, value_name = "PATH|probe", help_heading = "Guest")]
     pub(super) agent: Option<String>,
-    /// The guest's first process [default: systemd]
+    /// The guest's first process [default: systemd; of Alpine: agent]
     #[arg(long, value_enum, help_heading = "Guest")]
     pub(super) init: Option<InitName>,
     /// Who runs the packages' scripts [default: any]
@@ -151,6 +151,8 @@ pub(super) struct BuildArguments {
 pub(super) enum InitName {
     /// systemd starts the agent
     Systemd,
+    /// OpenRC starts the agent (Alpine)
+    Openrc,
     /// The agent itself
     Agent,
 }

@@ -96,6 +96,7 @@ fn check_kernel(path: &Path, form: Form, reading: &Reading) -> Result<(), Failur
 fn options(arguments: &BuildArguments, extra: &Extra) -> Options {
     let init = arguments.init.map(|init| match init {
         InitName::Systemd => "systemd".to_owned(),
+        InitName::Openrc => "openrc".to_owned(),
         InitName::Agent => "agent".to_owned(),
     });
     let scripts = arguments.scripts.map(|scripts| match scripts {

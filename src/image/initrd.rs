@@ -19,19 +19,32 @@ const MAXIMUM_SIZE: u64 = 16 << 30;
 
 /// Returns `tree` with the link `/init` that the kernel starts, unless the tree has an `/init`.
 ///
-/// With the agent as init it leads to `/sbin/init`, else straight to systemd: Kata found kernels
+/// With the agent as init it leads to `/sbin/init`, else straight to the program: Kata found kernels
 /// that failed on two links in a row.
 pub fn with_init(mut tree: Tree, init: Init) -> Tree {
     let path = TreePath::parse("init").expect("the path is clean");
     if tree.get(&path).is_none() {
         let target: &[u8] = match init {
             Init::Agent => b"/sbin/init",
+            // Kata's variable says only that it is not the agent.
+            Init::Systemd if has_openrc(&tree) => BUSYBOX,
             Init::Systemd => b"/lib/systemd/systemd",
+            Init::OpenRc => BUSYBOX,
         };
         let link = Inode { meta: Meta::root(0o777), kind: Kind::Symlink(target.into()) };
         tree.insert(&path, link).expect("the root is a directory and the name is free");
     }
     tree
+}
+
+/// Busybox's init, which is told from its other programs by the name of the link.
+const BUSYBOX: &[u8] = b"/bin/busybox";
+
+fn has_openrc(tree: &Tree) -> bool {
+    ["bin/busybox", "sbin/openrc"].into_iter().all(|path| {
+        let path = TreePath::parse(path).expect("the path is clean");
+        tree.resolve(&path).is_ok_and(|place| tree.get(&place).is_some())
+    })
 }
 
 /// Writes `tree` to `output` as an initrd, times no later than `epoch`, with up to `threads` threads.
@@ -252,14 +265,27 @@ mod tests {
     #[test]
     fn the_link_to_init_is_made_only_where_there_is_none() {
         let path = TreePath::parse("init").unwrap();
-        let cases: [(Init, &[u8]); 2] =
-            [(Init::Agent, b"/sbin/init"), (Init::Systemd, b"/lib/systemd/systemd")];
+        let cases: [(Init, &[u8]); 3] = [
+            (Init::Agent, b"/sbin/init"),
+            (Init::Systemd, b"/lib/systemd/systemd"),
+            (Init::OpenRc, b"/bin/busybox"),
+        ];
         for (init, target) in cases {
             let made = with_init(Tree::default(), init);
             assert_eq!(made.get(&path).unwrap().kind, Kind::Symlink(target.into()));
         }
         let own = with_init(Tree::default(), Init::Agent);
         assert_eq!(with_init(own.clone(), Init::Systemd), own);
+        let mut alpine = Tree::default();
+        for name in ["bin", "sbin"] {
+            let directory = TreePath::parse(name).unwrap();
+            alpine.make_directories(&directory, &Meta::root(0o755)).unwrap();
+            let program = Inode { meta: Meta::root(0o755), kind: Kind::Fifo };
+            let name = if name == "bin" { "busybox" } else { "openrc" };
+            alpine.insert(&directory.join(name).unwrap(), program).unwrap();
+        }
+        let openrc = with_init(alpine.clone(), Init::OpenRc);
+        assert_eq!(with_init(alpine, Init::Systemd), openrc);
     }
 
     #[test]

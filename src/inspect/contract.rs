@@ -34,8 +34,8 @@ pub struct Lack {
 pub struct Guest<'a> {
     /// The first process.
     pub init: Init,
-    /// The file name of the agent, if it is known: where systemd is the init, that program must be
-    /// in `/usr/bin`.
+    /// The file name of the agent, if it is known: where it is not the init itself, that program must
+    /// be in `/usr/bin`.
     pub agent_name: Option<&'a str>,
     /// Whether the agent was built to start with a policy.
     pub has_policy: bool,
@@ -99,38 +99,63 @@ const SYSTEMD: &[Condition] = &[
     ),
 ];
 
+/// Where OpenRC is what starts services.
+const OPENRC: &[Condition] = &[
+    fatal(&["sbin/openrc"], Wanted::Program),
+    fatal(&["etc/inittab"], Wanted::File),
+    fatal(&["etc/runlevels/default/kata-agent"], Wanted::Program),
+];
+
 /// With a policy; an agent that knows policies does not start without.
 const POLICY: &[Condition] = &[fatal(&["etc/kata-opa/default-policy.rego"], Wanted::File)];
 
 /// Returns what `tree` lacks to be this guest, the worst first.
 pub fn contract(tree: &Tree, guest: Guest<'_>) -> Vec<Lack> {
-    let is_systemd = guest.init == Init::Systemd && !is_nvrc(tree);
-    let systemd = if is_systemd { SYSTEMD } else { &[] };
+    let found = init_of(tree);
+    let services = match guest.init {
+        // Kata's variable says only that it is not the agent.
+        Init::Systemd if found == Some(Init::OpenRc) => OPENRC,
+        Init::Systemd if !is_nvrc(tree) => SYSTEMD,
+        Init::OpenRc => OPENRC,
+        Init::Systemd | Init::Agent => &[],
+    };
     let policy = if guest.has_policy { POLICY } else { &[] };
-    let all = ALWAYS.iter().chain(systemd).chain(policy);
+    let all = ALWAYS.iter().chain(services).chain(policy);
     let mut lacks: Vec<Lack> =
         all.filter(|condition| !condition.holds(tree)).map(Condition::lack).collect();
     let mut fatal = |what| lacks.push(Lack { severity: Severity::Fatal, what });
-    let agent = guest.agent_name.filter(|_| is_systemd).map(|name| format!("usr/bin/{name}"));
+    let agent =
+        guest.agent_name.filter(|_| !services.is_empty()).map(|name| format!("usr/bin/{name}"));
     if let Some(path) = agent.filter(|path| !Wanted::Program.is_at(tree, path)) {
         fatal(format!("there is no program /{path}"));
     }
-    if guest.init == Init::Agent && init_of(tree) == Some(Init::Systemd) {
-        fatal("the agent is to be the init, but /sbin/init is systemd".to_owned());
+    match found {
+        Some(Init::Systemd) if guest.init == Init::Agent => {
+            fatal("the agent is to be the init, but /sbin/init is systemd".to_owned());
+        }
+        Some(Init::OpenRc) if guest.init == Init::Agent => {
+            fatal("the agent is to be the init, but /sbin/init is busybox".to_owned());
+        }
+        _ => {}
     }
     lacks.sort_by_key(|lack| lack.severity);
     lacks
 }
 
-/// Which program `/sbin/init` is: systemd, by name or by content, or something that is taken for the
-/// agent.
+/// Which program `/sbin/init` is: systemd, by name or by content; busybox, which starts OpenRC; or
+/// something that is taken for the agent.
 pub(super) fn init_of(tree: &Tree) -> Option<Init> {
     let init = found(tree, "sbin/init")?;
     let is_systemd = init.0.name() == Some(b"systemd")
         || ["usr/lib/systemd/systemd", "lib/systemd/systemd"]
             .into_iter()
             .any(|path| found(tree, path).is_some_and(|systemd| same_content(init.1, systemd.1)));
-    Some(if is_systemd { Init::Systemd } else { Init::Agent })
+    let is_openrc = init.0.name() == Some(b"busybox") && found(tree, "sbin/openrc").is_some();
+    Some(match (is_systemd, is_openrc) {
+        (true, _) => Init::Systemd,
+        (false, true) => Init::OpenRc,
+        (false, false) => Init::Agent,
+    })
 }
 
 /// Whether `/sbin/init` leads to NVIDIA's init, which starts the agent by itself.
@@ -205,7 +230,11 @@ mod tests {
     }
 
     fn conditions(init: Init) -> impl Iterator<Item = &'static Condition> {
-        let further = if init == Init::Systemd { SYSTEMD } else { &[] };
+        let further = match init {
+            Init::Systemd => SYSTEMD,
+            Init::OpenRc => OPENRC,
+            Init::Agent => &[],
+        };
         ALWAYS.iter().chain(further).chain(POLICY)
     }
 
@@ -239,7 +268,7 @@ mod tests {
 
     #[test]
     fn each_thing_that_is_taken_away_is_named() {
-        for init in [Init::Systemd, Init::Agent] {
+        for init in [Init::Systemd, Init::OpenRc, Init::Agent] {
             assert_eq!(contract(&good(init), guest(init)), []);
             for condition in conditions(init) {
                 let mut tree = good(init);
@@ -269,6 +298,23 @@ mod tests {
         let mut tree = good(Init::Agent);
         link(&mut tree, "sbin/init", "/usr/sbin/iptables");
         assert_eq!(contract(&tree, guest(Init::Agent)), []);
+    }
+
+    #[test]
+    fn openrc_is_known_by_its_program_and_busybox_and_is_no_agent() {
+        let mut tree = good(Init::OpenRc);
+        put(&mut tree, "bin/busybox", 0o755);
+        link(&mut tree, "sbin/init", "/bin/busybox");
+        assert_eq!(init_of(&tree), Some(Init::OpenRc));
+        for init in [Init::OpenRc, Init::Systemd] {
+            assert_eq!(contract(&tree, guest(init)), []);
+        }
+        let named = Guest { agent_name: Some("my-agent"), ..guest(Init::OpenRc) };
+        assert_eq!(lacks(&tree, named), ["there is no program /usr/bin/my-agent"]);
+        let wrong = ["the agent is to be the init, but /sbin/init is busybox"];
+        assert_eq!(lacks(&tree, guest(Init::Agent)), wrong);
+        tree.remove(&TreePath::parse("sbin/openrc").unwrap());
+        assert_eq!(init_of(&tree), Some(Init::Agent));
     }
 
     #[test]

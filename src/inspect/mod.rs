@@ -227,6 +227,7 @@ fn uuid(bytes: &[u8; 16]) -> String {
 fn init_name<S: serde::Serializer>(init: &Option<Init>, to: S) -> Result<S::Ok, S::Error> {
     let name = init.map(|init| match init {
         Init::Systemd => "systemd",
+        Init::OpenRc => "openrc",
         Init::Agent => "agent",
     });
     name.serialize(to)

@@ -46,6 +46,7 @@ pub(super) fn check_init(editor: &Editor<'_>, init: Init) -> Result<(), Error> {
     }
     let hint = match init {
         Init::Systemd => "install one (Debian's package `init`), or let the agent be the init",
+        Init::OpenRc => "install one (Alpine's packages `busybox` and `openrc`)",
         Init::Agent => "the agent's program is missing",
     };
     Err(Error::NoInit { hint })

@@ -12,6 +12,7 @@ mod agent;
 mod clean;
 mod clock;
 mod editor;
+mod openrc;
 mod policy;
 mod prune;
 mod summary;
@@ -192,6 +193,7 @@ fn make_guest(editor: &mut Editor<'_>, agent: &Agent, inputs: &Inputs<'_>) -> Re
     agent::install(editor, agent, inputs.agent_name)?;
     match inputs.init {
         Init::Agent => agent::make_init(editor, inputs.agent_name)?,
+        Init::OpenRc => openrc::install(editor, inputs.agent_name)?,
         Init::Systemd => {
             units::install(editor, inputs.agent_name)?;
             systemd::enable(editor)?;

@@ -14,7 +14,7 @@ use super::{
     PackageSet, Policy, Recipe, Scripts, Sources, Surroundings, Variant, Verity,
 };
 use crate::digest::parse_hex;
-use crate::distro::{self, Architecture, Distro, FirstProcess, Release};
+use crate::distro::{self, Architecture, Distro, Family, FirstProcess, Release};
 use crate::epoch::Epoch;
 use crate::event::Event;
 use crate::package::PackageName;
@@ -116,19 +116,38 @@ impl Completer<'_> {
 
     /// What the recipe says, else what the distribution's guests usually start with.
     fn init(&mut self, given: Maybe<String>, distro: Option<&Distro>) -> Init {
-        let choices = [("systemd", Init::Systemd), ("agent", Init::Agent)];
+        let choices =
+            [("systemd", Init::Systemd), ("openrc", Init::OpenRc), ("agent", Init::Agent)];
         let usual = match distro.map(|distro| distro.init) {
             Some(FirstProcess::Agent) => Init::Agent,
             Some(FirstProcess::Systemd) | None => Init::Systemd,
         };
         let Some(given) = given else { return usual };
         let init = self.one_of(&given, &choices).unwrap_or(usual);
-        if let Some(distro) = distro.filter(|_| init == Init::Systemd && usual == Init::Agent) {
-            let message =
-                format!("{} has no systemd; its first process is the agent", distro.title);
-            self.mistakes.add(&given.origin, message);
+        let Some(distro) = distro else { return init };
+        let services = match distro.family {
+            Family::Apk => Init::OpenRc,
+            Family::Deb | Family::Rpm => Init::Systemd,
+        };
+        match (init, services) {
+            // Kata's variable says only that it is not the agent.
+            (Init::Systemd, Init::OpenRc) if matches!(given.origin, Origin::Variable(_)) => {
+                services
+            }
+            (Init::Systemd, Init::OpenRc) => {
+                let message =
+                    format!("{} has no systemd; openrc or agent can be its init", distro.title);
+                self.mistakes.add(&given.origin, message);
+                init
+            }
+            (Init::OpenRc, Init::Systemd) => {
+                let message =
+                    format!("{} has no openrc; systemd or agent can be its init", distro.title);
+                self.mistakes.add(&given.origin, message);
+                init
+            }
+            _ => init,
         }
-        init
     }
 
     fn scripts(&mut self, given: Maybe<String>) -> Scripts {

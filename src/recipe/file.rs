@@ -41,7 +41,7 @@ struct Document {
     /// The guest's processor: `x86_64`, `aarch64`, `ppc64le`, `s390x`. Default: this machine's.
     #[schemars(with = "String")]
     architecture: Text,
-    /// The first process: `systemd` (the default) or `agent`.
+    /// The first process: `systemd` (the default), `openrc` in Alpine, or `agent` (the default there).
     #[schemars(with = "String")]
     init: Text,
     /// Who runs the packages' scripts: `any` (the default), `programs` (the guest's own ones, which

@@ -150,6 +150,40 @@ fn packages_of_version_3_become_the_same_guest() {
 }
 
 #[test]
+fn openrc_starts_the_agent_where_the_agent_is_not_the_init() {
+    let service = Entry::file("etc/init.d/devfs", 0o755, b"#!/sbin/openrc-run\n");
+    let program = |path: &str| Entry::file(path, 0o755, b"a program");
+    let base = places("alpine-base")
+        .with(Entry::directory("etc/init.d"))
+        .with(service)
+        .with(program("bin/busybox"))
+        .with(program("sbin/openrc"))
+        .with(Entry::symlink("sbin/init", "/bin/busybox"));
+    let packages = [&katas()[..4], &[base]].concat();
+    let world = World::new(&packages);
+    world.builds("rootfs", "guest", &["--init", "openrc"]);
+    assert_eq!(world.text("guest/usr/bin/kata-agent"), "a program");
+    let link = |name: &str| fs_err::read_link(world.path(name)).unwrap();
+    for (level, service) in [("sysinit", "devfs"), ("default", "kata-agent")] {
+        let place = format!("guest/etc/runlevels/{level}/{service}");
+        assert_eq!(link(&place).to_str(), Some(&*format!("/etc/init.d/{service}")));
+    }
+    assert!(!world.path("guest/etc/runlevels/sysinit/cgroups").exists());
+    assert!(world.text("guest/etc/inittab").contains("::wait:/sbin/openrc default"));
+    assert_eq!(link("guest/sbin/init").to_str(), Some("/bin/busybox"));
+    // Kata's variable says only that the agent is not the init.
+    let mirror = format!("file://{}", world.path("archive").display());
+    let variables = [("AGENT_INIT", "no"), ("REPO_URL", &mirror), ("AGENT_SOURCE_BIN", "agent")];
+    let arguments = ["rootfs", "alpine", "--arch", "x86_64", "--key", "test-1.rsa.pub"];
+    let built = world.run(&[&arguments[..], &["-o", "other"]].concat(), &variables);
+    assert_eq!(built.status, Some(0), "{}", built.told);
+    assert_eq!(world.text("guest/etc/inittab"), world.text("other/etc/inittab"));
+    let packed =
+        world.run(&["initrd", "--rootfs", "other", "-o", "initrd"], &[("AGENT_INIT", "no")]);
+    assert_eq!(packed.status, Some(0), "{}", packed.told);
+}
+
+#[test]
 fn a_guest_of_alpine_has_no_systemd() {
     let world = World::new(&katas());
     let refused = world.build("rootfs", "guest", &["--init", "systemd"]);

@@ -88,7 +88,7 @@ fn boot_all(
     Ok(())
 }
 
-/// Alpine's guests, in which the agent is the first process.
+/// Alpine's guests, for both of its inits.
 fn boot_alpine(work: &Path, mirrors: &Mirrors) -> Outcome {
     let architecture = "x86_64";
     let Some(data) = medium::alpine()?.filter(|_| std::env::consts::ARCH == architecture) else {
@@ -96,14 +96,14 @@ fn boot_alpine(work: &Path, mirrors: &Mirrors) -> Outcome {
     };
     let recipe = work.join("alpine.toml");
     fs_err::write(&recipe, medium::recipe(&data))?;
-    for form in ["initrd", "image"] {
-        let guest = work.join(format!("{form}-alpine"));
+    for (form, init) in [("initrd", "agent"), ("image", "agent"), ("initrd", "openrc")] {
+        let guest = work.join(format!("{form}-alpine-{init}"));
         let mut command = osbuilder(work);
-        command.args([form, "--agent", "probe", "--recipe"]).arg(&recipe);
+        command.args([form, "--agent", "probe", "--init", init, "--recipe"]).arg(&recipe);
         command.arg("--lock").arg(work.join("alpine.lock")).arg("--output");
         peer::run(command.arg(&guest))?;
         peer::run(&mut starter(&guest, (architecture, &[]), (work, mirrors)))?;
-        say(&format!("boot {form} of Alpine: the agent answered"));
+        say(&format!("boot {form} of Alpine, {init}: the agent answered"));
     }
     Ok(())
 }
