@@ -81,12 +81,8 @@ impl Apk {
     /// user namespace of its own (Linux 6.7 or later). Only for 64-bit POWER in little-endian order.
     fn emulated(&self, architecture: &str) -> Command {
         let emulator = format!(":peer:M::{MAGIC}:{MASK}:/usr/bin/qemu-{architecture}-static:F");
-        let mut command = peer::start("unshare");
-        command
-            .args(["--user", "--map-users=0,0,65536", "--map-groups=0,0,65536", "--mount"])
-            .args(["sh", "-c", REGISTER, "sh", &emulator])
-            .arg(&self.home)
-            .arg("/sbin/apk");
+        let mut command = peer::start("sh");
+        command.args(["-c", ENTER, REGISTER, &emulator]).arg(&self.home).arg("/sbin/apk");
         command
     }
 }
@@ -95,6 +91,17 @@ impl Apk {
 const MAGIC: &str = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x15\x00";
 const MASK: &str =
     r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\x00";
+
+/// Runs the script `$0` in namespaces in which everybody is who he is outside. Root may write the maps
+/// whatever subordinate numbers it was given.
+const ENTER: &str = r#"set -e
+unshare --user --mount sh -c 'until grep -q . /proc/self/uid_map; do sleep 0.01; done
+exec sh -c "$0" sh "$@"' "$0" "$@" &
+inside=/proc/$!
+until [ "$(readlink $inside/ns/user)" != "$(readlink /proc/self/ns/user)" ]; do sleep 0.01; done
+echo 0 0 65536 > $inside/uid_map
+echo 0 0 65536 > $inside/gid_map
+wait $!"#;
 
 /// Registers the first argument and changes the root to the second.
 const REGISTER: &str = r#"set -e
