@@ -40,7 +40,7 @@ use recipe::Recipe;
 /// not name every byte of a package, the packages are brought too.
 ///
 /// # Errors
-/// [`Error::Indexes`], [`Error::Resolve`], [`Error::Packages`].
+/// [`Error::Indexes`], [`Error::Resolve`], [`Error::Packages`], [`Error::Configure`].
 pub fn resolve(recipe: &Recipe, workshop: &Workshop<'_>) -> Result<Lock, Error> {
     let indexes = workshop.stage(Stage::Indexes, || {
         fetch::indexes(recipe, &workshop.fetching()).map_err(Error::Indexes)
@@ -48,7 +48,10 @@ pub fn resolve(recipe: &Recipe, workshop: &Workshop<'_>) -> Result<Lock, Error> 
     let choice = workshop.stage(Stage::Resolve, || {
         resolve::resolve(recipe, &indexes).map_err(|error| Error::Resolve(Box::new(error)))
     })?;
-    fetch::pin(choice, recipe, &workshop.fetching()).map_err(Error::Packages)
+    let lock = fetch::pin(choice, recipe, &workshop.fetching()).map_err(Error::Packages)?;
+    // What a host cannot do must not show in the bytes without being written down.
+    let built_in_scripts = configure::is_built_in(recipe).map_err(Error::Configure)?;
+    Ok(Lock { built_in_scripts, ..lock })
 }
 
 /// Installs the packages of a lock: their tree, configured, as their distribution would have it.
@@ -57,6 +60,7 @@ pub fn resolve(recipe: &Recipe, workshop: &Workshop<'_>) -> Result<Lock, Error> 
 /// # Errors
 /// [`Error::Packages`], [`Error::Unpack`], [`Error::Lock`], [`Error::Configure`].
 pub fn install(recipe: &Recipe, lock: &Lock, workshop: &Workshop<'_>) -> Result<Guest, Error> {
+    let recipe = &Recipe { scripts: resolve::as_locked(lock), ..recipe.clone() };
     let epoch = recipe.epoch.unwrap_or(lock.epoch);
     let (store, key) =
         (workshop.store, installed::key(lock, recipe, epoch).map_err(Error::Configure)?);

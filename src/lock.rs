@@ -33,6 +33,10 @@ pub struct Lock {
     /// Whether scripts run in a plain chroot in place of the sandbox. Not written unless so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub plain_chroot: bool,
+    /// Whether osbuilder's own handlers run the scripts, in place of the guest's programs. Not written
+    /// unless so. Whoever follows the lock does the same, whatever the host could do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub built_in_scripts: bool,
     /// The snapshot of each repository, in the order of priority.
     #[serde(rename = "repository")]
     pub repositories: Vec<LockedRepository>,
@@ -271,6 +275,7 @@ mod tests {
             architecture: "x86_64".to_owned(),
             request: Digest::of(b"request"),
             plain_chroot: false,
+            built_in_scripts: false,
             epoch: Epoch::new(1_700_000_000).unwrap(),
             repositories: vec![repository],
             packages: vec![package("a", "pool/a.deb"), package("b", "pool/b.deb")],

@@ -20,7 +20,7 @@ mod rpm;
 mod shell;
 
 use crate::digest::Digest;
-use crate::distro::Architecture;
+use crate::distro::{Architecture, Family};
 use crate::epoch::Epoch;
 use crate::event::{Event, Listener};
 use crate::package::PackageName;
@@ -180,7 +180,12 @@ pub fn configure(
 /// # Errors
 /// [`Error::Sandbox`].
 pub fn is_built_in(recipe: &Recipe) -> Result<bool, Error> {
-    Ok(matches!(Place::of(recipe).runner()?, Runner::BuiltIn(_)))
+    Ok(match recipe.scripts {
+        Scripts::BuiltIn => true,
+        Scripts::Programs => false,
+        Scripts::Any if recipe.distro.family != Family::Deb => false, // nobody else has handlers
+        Scripts::Any => matches!(Place::of(recipe).runner()?, Runner::BuiltIn(_)),
+    })
 }
 
 /// Whether bytes can be read as a script by the shell that runs scripts where no program can: they

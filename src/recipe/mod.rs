@@ -491,7 +491,7 @@ mod tests {
         };
         let message = request(Some(file), &[("BLOCK_SIZE", "512"), ("ARCH", "arm")], &options);
         let expected = [
-            "guests/web.toml:1:16: the distribution \"debain\" is unknown (did you mean \"debian\"?); known are alpine, debian, ubuntu",
+            "guests/web.toml:1:16: the distribution \"debain\" is unknown (did you mean \"debian\"?); known are alpine, azurelinux, debian, ubuntu",
             "guests/web.toml:2:8: \"sytemd\" is not systemd or openrc or agent (did you mean \"systemd\"?)",
             "guests/web.toml:4:12: \"ftp://x\" is not an address of the form http://, https:// or file://",
             "ARCH: the architecture \"arm\" is not one of x86_64, aarch64, ppc64le, s390x",

@@ -19,7 +19,7 @@ use crate::distro::Family;
 use crate::fetch::Indexes;
 use crate::lock::{Choice, FORMAT, Lock, LockedRepository};
 use crate::package::{BadName, PackageName};
-use crate::recipe::{Recipe, Variant};
+use crate::recipe::{Recipe, Scripts, Variant};
 
 /// One repository as the search sees it.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +64,7 @@ pub fn resolve_from(recipe: &Recipe, repositories: &[Repository<'_>]) -> Result<
         architecture: recipe.architecture.kernel_name().to_owned(),
         request: request_digest(recipe),
         plain_chroot: recipe.plain_chroot,
+        built_in_scripts: recipe.scripts == Scripts::BuiltIn,
         epoch: repositories.iter().map(|r| r.locked.date).max().unwrap_or_default(),
         repositories: repositories.iter().map(|r| r.locked.clone()).collect(),
         packages: Vec::new(),
@@ -143,7 +144,22 @@ pub fn check_lock(lock: &Lock, recipe: &Recipe) -> Result<(), Error> {
     differs("architecture", &lock.architecture, recipe.architecture.kernel_name())?;
     let walls = |plain: bool| if plain { "a plain chroot" } else { "a sandbox" };
     differs("place of scripts", walls(lock.plain_chroot), walls(recipe.plain_chroot))?;
+    let runner = |scripts| if scripts == Scripts::BuiltIn { "built-in" } else { "programs" };
+    differs("runner of scripts", runner(as_locked(lock)), runner(as_asked(recipe, lock)))?;
     differs("request", &lock.request.to_string(), &request_digest(recipe).to_string())
+}
+
+/// Who runs the scripts of a lock's packages.
+pub const fn as_locked(lock: &Lock) -> Scripts {
+    if lock.built_in_scripts { Scripts::BuiltIn } else { Scripts::Programs }
+}
+
+/// Who shall run them: a recipe that leaves it open takes what the lock says.
+const fn as_asked(recipe: &Recipe, lock: &Lock) -> Scripts {
+    match recipe.scripts {
+        Scripts::Any => as_locked(lock),
+        asked => asked,
+    }
 }
 
 /// Checks that the packages of a lock do what the recipe asks and hold each other up: each
@@ -322,6 +338,21 @@ mod tests {
             let digest = request_digest(&other);
             assert!(!seen.contains(&digest));
             seen.push(digest);
+        }
+    }
+
+    #[test]
+    fn a_lock_says_who_runs_scripts_unless_the_recipe_does() {
+        let lock = resolved(&text(&[A, B])).unwrap();
+        let mut recipe = recipe("packages = [\"a\"]");
+        for (built_in_scripts, locked) in [(false, Scripts::Programs), (true, Scripts::BuiltIn)] {
+            let lock = Lock { built_in_scripts, ..lock.clone() };
+            assert_eq!(as_locked(&lock), locked);
+            for asked in [Scripts::Any, Scripts::Programs, Scripts::BuiltIn] {
+                recipe.scripts = asked;
+                let fits = asked == Scripts::Any || asked == locked;
+                assert_eq!(check_lock(&lock, &recipe).is_ok(), fits, "{asked:?} {locked:?}");
+            }
         }
     }
 
