@@ -59,6 +59,10 @@ const BECOMING: &[Need] = &[
 const PEER: &[Need] = &[
     Need::Tool("mmdebstrap", "mmdebstrap"),
     Need::Tool("apt-get", "apt"),
+    Need::Tool("dnf", "dnf"),
+    Need::Tool("rpmbuild", "rpm"),
+    Need::Tool("createrepo_c", "createrepo-c"),
+    Need::Tool("/bin/busybox", "busybox-static"),
     Need::Root,
     Need::Sandbox,
     Need::Mounts,

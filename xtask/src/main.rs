@@ -15,6 +15,7 @@ mod medium;
 mod needs;
 mod parity;
 mod parity_alpine;
+mod parity_rpm;
 mod peer;
 mod repro;
 mod small;
@@ -29,7 +30,7 @@ usage: cargo xtask TASK
 
   test               every check
   boot [ARCH]        build guests for both inits and start them, perhaps of another processor
-  parity [CASE …]    compare our trees path by path with mmdebstrap's and apk's (needs root)
+  parity [CASE …]    compare our trees path by path with mmdebstrap's, apk's, dnf's (needs root)
   handlers [CASE …]  compare trees made by built-in handlers with those of the sandbox
   repro              build twice under different conditions and compare bytes (needs root)
   kill               kill a hundred builds at any moment; each next one gives the same bytes

@@ -1,5 +1,6 @@
 //! Our trees against those of the distribution's own tool: Debian's against mmdebstrap's, with the
-//! same mirror, suite, variant and package list; Alpine's see `parity_alpine.rs`.
+//! same mirror, suite, variant and package list; Alpine's see `parity_alpine.rs`, those of rpm packages
+//! `parity_rpm.rs`.
 //!
 //! Both trees are read the same way and compared path by path: type, mode, owner, size, content,
 //! target, device, attributes; not times. `tests/parity/differences.toml` lists what may differ
@@ -13,9 +14,9 @@ use osbuilder::store::directory;
 use osbuilder::tree::{Inode, Kind, Tree, escape};
 use serde::Deserialize;
 
-use crate::parity_alpine;
 use crate::peer::{self, Mirrors};
 use crate::{Outcome, say};
+use crate::{parity_alpine, parity_rpm};
 
 /// One comparison.
 pub(crate) struct Case {
@@ -88,6 +89,7 @@ pub(crate) fn run(names: &[&str]) -> Outcome {
         judge(case.name, &our_tree(case, &mirrors, &work, &[])?, &theirs);
     }
     parity_alpine::run(&wanted, &work, &mut judge)?;
+    parity_rpm::run(&wanted, &work, &mut judge)?;
     fs_err::remove_dir_all(&work)?;
     if failed.is_empty() { Ok(()) } else { Err(format!("no parity: {}", failed.join(", ")).into()) }
 }

@@ -1,171 +1,155 @@
-//! In which order packages are installed: what others need comes before them.
+//! In which order packages are installed: what others need comes before them, as rpm has it.
 //!
-//! In: headers; out: their numbers in the order of installing. A package comes after all that it
-//! requires, except where packages require each other in a circle: within a circle only what their
-//! scripts require counts, and if that is a circle too, names decide. The same packages give the same
-//! order, however they are listed.
+//! In: headers; out: their numbers in the order of installing. Who needs whom is found out here; the
+//! sorting is in `sort.rs`. A requirement leads to one package only, the first that meets it, and a
+//! package may wish to come after another without requiring it. The same packages give the same order,
+//! however they are listed: they are taken by name. Specification: rpm's `lib/order.c` and
+//! `lib/rpmal.c`, whose order is that in which scripts of rpm's own installing run.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod sort;
+
+use std::collections::BTreeMap;
 
 use super::header::Header;
 use super::info::Info;
-use super::relation::{Dependency, Relation};
+use super::relation::{Dependency, Operator, Relation};
 use super::tag;
+use sort::Graph;
 
-/// rpm's bits for requirements of scripts that run during installing.
-const FOR_SCRIPTS: u64 = 1 << 6 | 1 << 7 | 1 << 9 | 1 << 10;
+/// rpm's bits for requirements that count for the order as no others do: those of `%pre` and `%post`.
+const FOR_SCRIPTS: u64 = 1 << 9 | 1 << 10;
+/// Those of scripts before and after removing.
+const FOR_REMOVING: u64 = 1 << 11 | 1 << 12;
+/// Requirements that say nothing of the order: of the configuration of packages, of scripts around the
+/// whole transaction, of verifying, of what is not needed for running, and of rpm itself.
+const WITHOUT_ORDER: u64 = 1 << 5 | 1 << 7 | 1 << 13 | 1 << 24 | 1 << 28 | 1 << 29;
+/// What makes a requirement one of installing.
+const INSTALLING: u64 = FOR_SCRIPTS | 1 << 5 | 1 << 7 | 1 << 24 | 1 << 26;
+/// A requirement of old packages, before there were scripts' own ones.
+const OLD_PREREQUISITE: u64 = 1 << 6;
+/// Every bit that says what a requirement is for.
+const ANY_PURPOSE: u64 =
+    INSTALLING | FOR_REMOVING | OLD_PREREQUISITE | 1 << 8 | 1 << 13 | 1 << 14 | 1 << 19 | 1 << 29;
+/// A requirement that is only a wish.
+const MISSING_OK: u64 = 1 << 19;
 
-/// Who needs whom.
-struct Graph {
-    /// For each package all that it requires, itself excluded.
-    all: Vec<BTreeSet<usize>>,
-    /// For each package what its scripts require.
-    early: Vec<BTreeSet<usize>>,
-}
+/// Lists of a header that say something of the order: names, versions, flags, whether they are but
+/// wishes, and whether it is the other package that comes later.
+const WISHES: [([u32; 3], bool, bool); 6] = [
+    ([tag::REQUIRE_NAME, tag::REQUIRE_VERSION, tag::REQUIRE_FLAGS], false, false),
+    (tag::RECOMMEND, true, false),
+    (tag::SUGGEST, true, false),
+    (tag::SUPPLEMENT, true, true),
+    (tag::ENHANCE, true, true),
+    (tag::ORDER, true, false),
+];
 
-/// The packages, each header with what it says, in the order of installing.
-pub fn order(packages: &[(&Header, &Info<'_>)]) -> Vec<usize> {
+/// The packages, each header with what it says, in the order of installing. `colors` are those of
+/// files that the machine takes: 3 for one that once had 32 bits.
+pub fn order(packages: &[(&Header, &Info<'_>)], colors: u32) -> Vec<usize> {
     let mut by_name: Vec<usize> = (0..packages.len()).collect();
     by_name.sort_by_key(|number| packages.get(*number).map(|(_, i)| (i.name, i.architecture)));
-    let graph = Graph::new(packages);
-    let mut rank = vec![0; packages.len()];
-    for (place, number) in by_name.iter().enumerate() {
-        if let Some(rank) = rank.get_mut(*number) {
-            *rank = place;
+    let sorted: Vec<_> = by_name.iter().filter_map(|number| packages.get(*number)).collect();
+    let preferred = colors & 2;
+    let offers = Offers::new(&sorted, preferred);
+    let mut graph = Graph::new(offers.colors.clone(), preferred);
+    for (number, (header, _)) in sorted.iter().enumerate() {
+        for wish in WISHES {
+            add_wishes(&mut graph, &offers, (number, header), wish);
         }
     }
-    let sorted = |needs: &BTreeSet<usize>| -> Vec<usize> {
-        let mut needs: Vec<usize> = needs.iter().copied().collect();
-        needs.sort_by_key(|number| rank.get(*number));
-        needs
-    };
-    let mut order = Vec::new();
-    for circle in
-        circles(&by_name, |number| sorted(graph.all.get(number).unwrap_or(&BTreeSet::new())))
-    {
-        let members: BTreeSet<usize> = circle.iter().copied().collect();
-        let mut names: Vec<usize> = circle;
-        names.sort_by_key(|number| rank.get(*number));
-        let within = |number: usize| {
-            let early = graph.early.get(number).map(&sorted).unwrap_or_default();
-            early.into_iter().filter(|need| members.contains(need)).collect()
-        };
-        order.extend(circles(&names, within).into_iter().flatten());
-    }
-    order
+    let order = graph.sorted();
+    order.iter().filter_map(|place| by_name.get(*place).copied()).collect()
 }
 
-impl Graph {
-    fn new(packages: &[(&Header, &Info<'_>)]) -> Self {
-        let mut names: BTreeMap<&str, Vec<(usize, Option<Relation<'_>>)>> = BTreeMap::new();
-        for (number, (_, info)) in packages.iter().enumerate() {
-            for provided in &info.provides {
-                names.entry(provided.name).or_default().push((number, Some(*provided)));
-            }
-            for file in &info.files {
-                names.entry(file).or_default().push((number, None));
-            }
-        }
-        let providers = |relation: &Relation<'_>| -> Vec<usize> {
-            let known = names.get(relation.name).map_or(&[][..], Vec::as_slice);
-            let meant = known.iter().filter(|(_, provided)| {
-                provided.as_ref().is_none_or(|provided| relation.overlaps(provided))
-            });
-            meant.map(|(number, _)| *number).collect()
-        };
-        let mut graph = Self { all: Vec::new(), early: Vec::new() };
-        for (number, (header, info)) in packages.iter().enumerate() {
-            let needs = |dependencies: &mut dyn Iterator<Item = &Dependency<'_>>| {
-                let relations = dependencies.flat_map(|dependency| dependency.relations());
-                let needs = relations.flat_map(&providers);
-                needs.filter(|need| *need != number).collect::<BTreeSet<_>>()
-            };
-            let early = early(header);
-            let is_early = |dependency: &&Dependency<'_>| match dependency {
-                Dependency::Plain(relation) => early.contains(relation.name.as_bytes()),
-                _ => false,
-            };
-            graph.all.push(needs(&mut info.requires.iter()));
-            graph.early.push(needs(&mut info.requires.iter().filter(is_early)));
-        }
-        graph
-    }
-}
-
-/// The names that a package's scripts require.
-fn early(header: &Header) -> BTreeSet<&[u8]> {
-    let flags = header.numbers(tag::REQUIRE_FLAGS);
-    let names = header.texts(tag::REQUIRE_NAME).zip(flags);
-    names.filter(|(_, flags)| flags & FOR_SCRIPTS != 0).map(|(name, _)| name).collect()
-}
-
-/// The strongly connected parts of a graph, what is needed first (Tarjan's algorithm, without
-/// recursion, because chains may be long).
-fn circles(nodes: &[usize], needs: impl Fn(usize) -> Vec<usize>) -> Vec<Vec<usize>> {
-    let mut found: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
-    let (mut stack, mut on_stack): (Vec<usize>, BTreeSet<usize>) = (Vec::new(), BTreeSet::new());
-    let mut circles = Vec::new();
-    for start in nodes {
-        if found.contains_key(start) {
+/// Adds one of a header's lists to the graph.
+fn add_wishes(
+    graph: &mut Graph,
+    offers: &Offers<'_>,
+    (number, header): (usize, &Header),
+    ([names, versions, flags], is_weak, is_reversed): ([u32; 3], bool, bool),
+) {
+    let (mut versions, mut flags) = (header.texts(versions), header.numbers(flags));
+    for name in header.texts(names) {
+        let (version, flags) = (versions.next().unwrap_or_default(), flags.next().unwrap_or(0));
+        if flags & WITHOUT_ORDER != 0 && flags & (FOR_SCRIPTS | FOR_REMOVING) == 0 {
             continue;
         }
-        let mut work: Vec<(usize, Vec<usize>)> = Vec::new();
-        let mut enter = Some(*start);
-        loop {
-            if let Some(node) = enter.take() {
-                let index = found.len();
-                found.insert(node, (index, index));
-                stack.push(node);
-                on_stack.insert(node);
-                let mut rest = needs(node);
-                rest.reverse();
-                work.push((node, rest));
-            }
-            let Some((node, rest)) = work.last_mut() else { break };
-            let node = *node;
-            if let Some(next) = rest.pop() {
-                match found.get(&next).copied() {
-                    None => enter = Some(next),
-                    Some((index, _)) if on_stack.contains(&next) => lower(&mut found, node, index),
-                    Some(_) => {}
+        let operator = Operator::of_flags(u32::try_from(flags & 0xf).unwrap_or(0));
+        let words = (std::str::from_utf8(name), std::str::from_utf8(version));
+        let (Ok(name), Ok(version)) = words else { continue };
+        let Ok(dependency) = Dependency::new(name, operator, version) else { continue };
+        let is_old = flags & ANY_PURPOSE == OLD_PREREQUISITE;
+        let for_scripts =
+            (flags & INSTALLING != 0 || is_old) && !is_weak && flags & MISSING_OK == 0;
+        for relation in ordering(&dependency) {
+            match offers.first(relation, number) {
+                Some(other) if other != number && is_reversed => {
+                    graph.add_reversed(number, other, for_scripts);
                 }
-                continue;
-            }
-            work.pop();
-            let (index, low) = found.get(&node).copied().unwrap_or_default();
-            if let Some((above, _)) = work.last() {
-                lower(&mut found, *above, low);
-            }
-            if index == low {
-                let from = stack.iter().rposition(|member| *member == node).unwrap_or(0);
-                let circle = stack.split_off(from);
-                circle.iter().for_each(|member| _ = on_stack.remove(member));
-                circles.push(circle);
+                Some(other) if other != number => graph.add(number, other, for_scripts),
+                _ => {}
             }
         }
     }
-    circles
 }
 
-fn lower(found: &mut BTreeMap<usize, (usize, usize)>, node: usize, to: usize) {
-    if let Some((_, low)) = found.get_mut(&node) {
-        *low = (*low).min(to);
+/// The relations of a dependency after which a package comes: not the condition of a rich one.
+fn ordering<'d, 'a>(dependency: &'d Dependency<'a>) -> Vec<&'d Relation<'a>> {
+    match dependency {
+        Dependency::Plain(relation) => vec![relation],
+        Dependency::And(all) | Dependency::Or(all) => all.iter().flat_map(ordering).collect(),
+        Dependency::If(one, _, other) | Dependency::Unless(one, _, other) => {
+            let other = other.iter().flat_map(|other| ordering(other));
+            ordering(one).into_iter().chain(other).collect()
+        }
+        Dependency::With(one, _) | Dependency::Without(one, _) => ordering(one),
     }
 }
 
-#[cfg(test)]
-#[expect(clippy::indexing_slicing, reason = "a test may end with a panic")]
-mod tests {
-    use super::*;
+/// What packages offer, by name.
+struct Offers<'a> {
+    provided: BTreeMap<&'a str, Vec<(usize, Relation<'a>)>>,
+    files: BTreeMap<&'a str, Vec<usize>>,
+    /// The colours of each package's files, all together.
+    colors: Vec<u32>,
+    preferred: u32,
+}
 
-    #[test]
-    fn circles_come_after_what_they_need_and_chains_may_be_long() {
-        let edges: BTreeMap<usize, Vec<usize>> =
-            [(0, vec![1]), (1, vec![2, 3]), (2, vec![1]), (3, vec![])].into();
-        let found = circles(&[0, 1, 2, 3], |node| edges[&node].clone());
-        assert_eq!(found, [vec![3], vec![1, 2], vec![0]]);
-        let chain: Vec<usize> = (0..100_000).collect();
-        let found = circles(&chain, |node| if node < 99_999 { vec![node + 1] } else { vec![] });
-        assert_eq!((found.len(), &found[0]), (100_000, &vec![99_999]));
+impl<'a> Offers<'a> {
+    fn new(packages: &[&(&Header, &Info<'a>)], preferred: u32) -> Self {
+        let mut offers =
+            Self { provided: BTreeMap::new(), files: BTreeMap::new(), colors: vec![], preferred };
+        for (number, (header, info)) in packages.iter().enumerate() {
+            for provided in &info.provides {
+                offers.provided.entry(provided.name).or_default().push((number, *provided));
+            }
+            for file in &info.files {
+                offers.files.entry(file).or_default().push(number);
+            }
+            let colors = header.numbers(tag::FILE_COLORS).fold(0, |all, color| all | color);
+            offers.colors.push(u32::try_from(colors).unwrap_or(0));
+        }
+        offers
+    }
+
+    /// The package that meets a relation of another one: of several the first, or better one of the
+    /// preferred colour, or that one itself.
+    fn first(&self, relation: &Relation<'_>, asking: usize) -> Option<usize> {
+        let all: Vec<usize> = match self.files.get(relation.name) {
+            Some(files) => files.clone(),
+            None => {
+                let provided = self.provided.get(relation.name)?.iter();
+                let met = provided.filter(|(_, provided)| relation.overlaps(provided));
+                met.map(|(number, _)| *number).collect()
+            }
+        };
+        let score = |number: usize| {
+            let is_preferred =
+                self.preferred != 0 && self.colors.get(number) == Some(&self.preferred);
+            u8::from(is_preferred).saturating_mul(2).saturating_add(u8::from(number == asking))
+        };
+        let best = all.iter().map(|number| score(*number)).max()?;
+        all.into_iter().find(|number| score(*number) == best)
     }
 }

@@ -166,6 +166,8 @@ pub const SUGGEST: [u32; 3] = [5049, 5050, 5051];
 pub const SUPPLEMENT: [u32; 3] = [5052, 5053, 5054];
 /// What it enhances.
 pub const ENHANCE: [u32; 3] = [5055, 5056, 5057];
+/// After whom it is to be installed, if that is there: names, versions, flags.
+pub const ORDER: [u32; 3] = [5035, 5036, 5037];
 /// Prefixes that its file triggers wait for.
 pub const FILE_TRIGGER_NAME: u32 = 5069;
 /// Prefixes that its file triggers of a transaction wait for.

@@ -115,7 +115,7 @@ pub(super) fn unpack(opened: Opened, recipe: &Recipe, epoch: Epoch) -> Result<Un
         infos.extend(info::parse(record).map_err(|error| failed(name, error))?);
     }
     let all: Vec<_> = rpms.iter().map(|(_, rpm)| &rpm.head.header).zip(&infos).collect();
-    let sequence = order(&all);
+    let sequence = order(&all, color(recipe.architecture));
     let rpms: Vec<&(PackageName, Rpm)> =
         sequence.iter().filter_map(|number| rpms.get(*number)).collect();
     let mtime = epoch.clamp(i64::MAX);
