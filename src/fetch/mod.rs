@@ -22,6 +22,7 @@ mod object;
 mod openpgp;
 mod packages;
 mod proxy;
+mod repository;
 mod rpm;
 mod transport;
 mod url;

@@ -183,6 +183,27 @@ pub fn check_complete(lock: &Lock, recipe: &Recipe, controls: &[&[u8]]) -> Resul
 /// A family's own words for what is wrong.
 pub type Reason = Box<dyn std::error::Error + Send + Sync>;
 
+/// Why a family chose nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure<Flaw> {
+    /// The request cannot be met.
+    Conflict(Conflict),
+    /// Neither an answer nor a contradiction was found within the limit of work.
+    TooHard,
+    /// The answer breaks a rule: a mistake of this program.
+    Unsound(Flaw),
+}
+
+impl<Flaw: Into<Reason>> From<Failure<Flaw>> for Error {
+    fn from(failure: Failure<Flaw>) -> Self {
+        match failure {
+            Failure::Conflict(conflict) => Self::Conflict(conflict),
+            Failure::TooHard => Self::TooHard,
+            Failure::Unsound(flaw) => Self::Unsound(flaw.into()),
+        }
+    }
+}
+
 /// Why there is no lock.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -20,9 +20,10 @@ use crate::epoch::Epoch;
 use crate::event::Event;
 use crate::fetch::freshness::{self, Stale, State};
 use crate::fetch::object;
+use crate::fetch::repository::Refuse;
 use crate::fetch::transport::{self, Transport};
 use crate::fetch::url::Url;
-use crate::fetch::{Attempts, Context, Error, Repository};
+use crate::fetch::{Context, Error, Repository, repository};
 use crate::lock::LockedRepository;
 use crate::package::apk::adb::Adb;
 use crate::package::apk::blocks::{self, Blocks, Schema, Signed};
@@ -69,84 +70,73 @@ pub(super) fn repository(
     source: &Source,
     judge: &Judge<'_>,
 ) -> Result<Repository, Error> {
-    let reader = Reader { source, judge };
-    if judge.context.offline { reader.offline() } else { reader.online(transport) }
+    repository::read(&Reader { transport, source, judge }, &source.places)
 }
 
 struct Reader<'a> {
+    transport: &'a Transport,
     source: &'a Source,
     judge: &'a Judge<'a>,
 }
 
-impl Reader<'_> {
-    fn online(&self, transport: &Transport) -> Result<Repository, Error> {
-        let mut attempts = Vec::new();
-        let mut rolled_back = false;
-        for place in &self.source.places {
-            match self.at_place(transport, place) {
-                Ok(snapshot) => {
-                    self.remember(&snapshot)?;
-                    return Ok(self.finished(snapshot));
-                }
-                Err(refusal) => {
-                    rolled_back |= matches!(refusal, Refusal::Stale(Stale::Rollback { .. }));
-                    attempts.push((place.clone(), refusal.into()));
-                }
-            }
-        }
-        if rolled_back
-            && self.judge.context.lock.is_none()
-            && let Some(Ok(kept)) = self.cached()?
-        {
-            let text = format!(
-                "{}: the mirrors serve an older state than the cache has; the cache is used",
-                self.source.name()
-            );
-            (self.judge.context.listener)(Event::warning(text));
-            return Ok(self.finished(kept));
-        }
-        Err(Error::Unavailable { source_name: self.source.name(), attempts: Attempts(attempts) })
+impl repository::Reader for Reader<'_> {
+    type State = Snapshot;
+    type Refusal = Refusal;
+
+    fn name(&self) -> String {
+        self.source.name()
     }
 
-    fn offline(&self) -> Result<Repository, Error> {
-        let name = || self.source.name();
-        match self.cached()? {
-            None => Err(Error::NotCached { what: format!("the index of {}", name()) }),
-            Some(Err(refusal)) => {
-                Err(Error::CachedIndex { source_name: name(), source: refusal.into() })
-            }
-            Some(Ok(snapshot)) => Ok(self.finished(snapshot)),
-        }
+    fn context(&self) -> &Context<'_> {
+        self.judge.context
     }
 
-    fn at_place(&self, transport: &Transport, place: &Url) -> Result<Snapshot, Refusal> {
+    fn at_place(&self, place: &Url) -> Result<Snapshot, Refusal> {
         let [usual, third] = self.judge.paths.each_ref().map(|path| place.join(path));
-        match self.at(transport, &usual) {
-            Err(Refusal::Transport(absent)) if absent.is_absent() => {
-                match self.at(transport, &third) {
-                    Err(Refusal::Transport(error)) if error.is_absent() => Err(absent.into()),
-                    outcome => outcome,
-                }
-            }
+        match self.at(&usual) {
+            Err(Refusal::Transport(absent)) if absent.is_absent() => match self.at(&third) {
+                Err(Refusal::Transport(error)) if error.is_absent() => Err(absent.into()),
+                outcome => outcome,
+            },
             outcome => outcome,
         }
     }
 
-    fn at(&self, transport: &Transport, url: &Url) -> Result<Snapshot, Refusal> {
-        let bytes = object::text(transport, (url, false), MAX_PACKED)?;
-        match self.believe(bytes) {
-            // A cache on the way may be to blame, once.
-            Err(refusal) if !matches!(refusal, Refusal::NoKey { .. } | Refusal::NoKeys) => {
-                self.believe(object::text(transport, (url, true), MAX_PACKED)?)
-            }
-            outcome => outcome,
-        }
-    }
-
-    /// What the cache kept, judged anew; `None` if nothing is kept.
     fn cached(&self) -> Result<Option<Result<Snapshot, Refusal>>, Error> {
         let record = self.judge.context.store.record(RECORD, &self.key()).map_err(Error::Store)?;
         Ok(record.map(|bytes| self.believe(bytes)))
+    }
+
+    fn remember(&self, snapshot: &Snapshot) -> Result<(), Error> {
+        let context = self.judge.context;
+        context.store.put_record(RECORD, &self.key(), &snapshot.bytes).map_err(Error::Store)?;
+        freshness::remember(&self.state(snapshot), context)
+    }
+
+    fn finished(&self, snapshot: Snapshot) -> Repository {
+        let locked = LockedRepository {
+            url: self.source.root.to_string(),
+            suite: self.source.suite(),
+            components: Vec::new(),
+            digest: snapshot.digest,
+            date: snapshot.date,
+            signed_by: snapshot.signed_by,
+        };
+        let tag = self.source.tag.clone();
+        Repository { locked, texts: vec![snapshot.text], pin: 500, tag }
+    }
+}
+
+impl Reader<'_> {
+    fn at(&self, url: &Url) -> Result<Snapshot, Refusal> {
+        let bytes = object::text(self.transport, (url, false), MAX_PACKED)?;
+        match self.believe(bytes) {
+            // A cache on the way may be to blame, once.
+            Err(refusal) if !matches!(refusal, Refusal::NoKey { .. } | Refusal::NoKeys) => {
+                self.believe(object::text(self.transport, (url, true), MAX_PACKED)?)
+            }
+            outcome => outcome,
+        }
     }
 
     fn believe(&self, bytes: Vec<u8>) -> Result<Snapshot, Refusal> {
@@ -198,25 +188,6 @@ impl Reader<'_> {
     fn key(&self) -> Digest {
         let suite = format!("{} {}", self.source.suite(), self.judge.paths[0]);
         freshness::key(&self.source.root.to_string(), &suite, "")
-    }
-
-    fn remember(&self, snapshot: &Snapshot) -> Result<(), Error> {
-        let context = self.judge.context;
-        context.store.put_record(RECORD, &self.key(), &snapshot.bytes).map_err(Error::Store)?;
-        freshness::remember(&self.state(snapshot), context)
-    }
-
-    fn finished(&self, snapshot: Snapshot) -> Repository {
-        let locked = LockedRepository {
-            url: self.source.root.to_string(),
-            suite: self.source.suite(),
-            components: Vec::new(),
-            digest: snapshot.digest,
-            date: snapshot.date,
-            signed_by: snapshot.signed_by,
-        };
-        let tag = self.source.tag.clone();
-        Repository { locked, texts: vec![snapshot.text], pin: 500, tag }
     }
 }
 
@@ -386,6 +357,12 @@ pub enum Refusal {
     /// Its age speaks against it.
     #[error(transparent)]
     Stale(#[from] Stale),
+}
+
+impl Refuse for Refusal {
+    fn is_rollback(&self) -> bool {
+        matches!(self, Self::Stale(Stale::Rollback { .. }))
+    }
 }
 
 #[cfg(test)]

@@ -12,12 +12,11 @@ use super::snapshot::{Judge, Refusal, Snapshot};
 use super::source::{Layout, Source};
 use crate::digest::Digest;
 use crate::event::Event;
-use crate::fetch::freshness::Stale;
 use crate::fetch::object::{self, Wanted};
 use crate::fetch::openpgp::Keyring;
 use crate::fetch::transport::Transport;
 use crate::fetch::url::Url;
-use crate::fetch::{Attempts, Error, Repository};
+use crate::fetch::{Context, Error, Repository, repository};
 use crate::lock::LockedRepository;
 
 /// Reads one repository.
@@ -27,7 +26,7 @@ pub(super) fn repository(
     (keyring, judge): (&Keyring, &Judge<'_>),
 ) -> Result<Repository, Error> {
     let reader = Reader { transport, source, keyring, judge };
-    if judge.context.offline { reader.offline() } else { reader.online() }
+    repository::read(&reader, &source.mirrors)
 }
 
 struct Reader<'a> {
@@ -44,66 +43,20 @@ const MAX_RATIO: u64 = 100;
 /// More than the decoder of `xz -9` needs.
 const XZ_MEMORY: u64 = 128 << 20;
 
-impl Reader<'_> {
-    fn online(&self) -> Result<Repository, Error> {
-        let mut attempts = Vec::new();
-        let mut rolled_back = false;
-        for mirror in &self.source.mirrors {
-            match self.at_mirror(mirror) {
-                Ok((snapshot, texts)) => {
-                    snapshot.remember(self.source, self.judge.context)?;
-                    return Ok(self.finished(&snapshot, texts));
-                }
-                Err(Refusal::Object(object::Failure::Store { url, source })) => {
-                    return Err(Error::Keep { what: url.to_string(), source });
-                }
-                Err(refusal) => {
-                    rolled_back |= matches!(refusal, Refusal::Stale(Stale::Rollback { .. }));
-                    attempts.push((mirror.clone(), refusal.into()));
-                }
-            }
-        }
-        if rolled_back
-            && self.judge.context.lock.is_none()
-            && let Some(kept) = self.kept()?
-        {
-            let text = format!(
-                "{}: the mirrors serve an older state than the cache has; the cache is used",
-                self.source.name()
-            );
-            (self.judge.context.listener)(Event::warning(text));
-            return Ok(kept);
-        }
-        Err(Error::Unavailable { source_name: self.source.name(), attempts: Attempts(attempts) })
+impl repository::Reader for Reader<'_> {
+    type State = (Snapshot, Vec<Vec<u8>>);
+    type Refusal = Refusal;
+
+    fn name(&self) -> String {
+        self.source.name()
     }
 
-    fn offline(&self) -> Result<Repository, Error> {
-        let name = || self.source.name();
-        match Snapshot::cached(self.source, self.keyring, self.judge)? {
-            None => Err(Error::NotCached { what: format!("the index of {}", name()) }),
-            Some(Err(refusal)) => {
-                Err(Error::CachedIndex { source_name: name(), source: refusal.into() })
-            }
-            Some(Ok(snapshot)) => match self.texts(&snapshot, &[]) {
-                Ok(texts) => Ok(self.finished(&snapshot, texts)),
-                Err(refusal) => {
-                    Err(Error::CachedIndex { source_name: name(), source: refusal.into() })
-                }
-            },
-        }
-    }
-
-    /// The state of the cache, if it is complete.
-    fn kept(&self) -> Result<Option<Repository>, Error> {
-        let Some(Ok(snapshot)) = Snapshot::cached(self.source, self.keyring, self.judge)? else {
-            return Ok(None);
-        };
-        let texts = self.texts(&snapshot, &self.source.mirrors);
-        Ok(texts.ok().map(|texts| self.finished(&snapshot, texts)))
+    fn context(&self) -> &Context<'_> {
+        self.judge.context
     }
 
     /// A snapshot and its indexes as one mirror has them. A mirror in motion is asked twice.
-    fn at_mirror(&self, mirror: &Url) -> Result<(Snapshot, Vec<Vec<u8>>), Refusal> {
+    fn at_place(&self, mirror: &Url) -> Result<Self::State, Refusal> {
         let others = self.source.mirrors.iter().filter(|other| *other != mirror).cloned();
         let mirrors: Vec<Url> = std::iter::once(mirror.clone()).chain(others).collect();
         let snapshot = match self.snapshot(mirror, false) {
@@ -122,6 +75,35 @@ impl Reader<'_> {
         }
     }
 
+    /// Complete: offline nothing is added to what the cache has.
+    fn cached(&self) -> Result<Option<Result<Self::State, Refusal>>, Error> {
+        let snapshot = Snapshot::cached(self.source, self.keyring, self.judge)?;
+        let mirrors = if self.judge.context.offline { &[][..] } else { &self.source.mirrors };
+        let complete = |snapshot: Snapshot| {
+            let texts = self.texts(&snapshot, mirrors)?;
+            Ok((snapshot, texts))
+        };
+        Ok(snapshot.map(|snapshot| snapshot.and_then(complete)))
+    }
+
+    fn remember(&self, (snapshot, _): &Self::State) -> Result<(), Error> {
+        snapshot.remember(self.source, self.judge.context)
+    }
+
+    fn finished(&self, (snapshot, texts): Self::State) -> Repository {
+        let locked = LockedRepository {
+            url: self.source.root.to_string(),
+            suite: self.source.suite(),
+            components: self.source.components(),
+            digest: snapshot.digest,
+            date: snapshot.release.date,
+            signed_by: snapshot.signed_by.iter().map(ToString::to_string).collect(),
+        };
+        Repository { locked, texts, pin: snapshot.release.pin, tag: None }
+    }
+}
+
+impl Reader<'_> {
     fn snapshot(&self, mirror: &Url, fresh: bool) -> Result<Snapshot, Refusal> {
         let trusted = (self.keyring, self.judge);
         Snapshot::fetch(self.transport, (self.source, mirror), trusted, fresh)
@@ -271,18 +253,6 @@ impl Reader<'_> {
             }
         }
         Err(refusal.expect("at least one form was tried"))
-    }
-
-    fn finished(&self, snapshot: &Snapshot, texts: Vec<Vec<u8>>) -> Repository {
-        let locked = LockedRepository {
-            url: self.source.root.to_string(),
-            suite: self.source.suite(),
-            components: self.source.components(),
-            digest: snapshot.digest,
-            date: snapshot.release.date,
-            signed_by: snapshot.signed_by.iter().map(ToString::to_string).collect(),
-        };
-        Repository { locked, texts, pin: snapshot.release.pin, tag: None }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::fetch::clearsign;
 use crate::fetch::freshness::{self, Stale, State};
 use crate::fetch::object;
 use crate::fetch::openpgp::{self, Fingerprint, Framing, Keyring, Signers};
+use crate::fetch::repository::Refuse;
 use crate::fetch::transport::{self, Transport};
 use crate::fetch::url::Url;
 use crate::fetch::{Context, Error};
@@ -104,6 +105,19 @@ pub enum Refusal {
         /// What is wrong.
         reason: String,
     },
+}
+
+impl Refuse for Refusal {
+    fn is_rollback(&self) -> bool {
+        matches!(self, Self::Stale(Stale::Rollback { .. }))
+    }
+
+    fn object(self) -> Result<object::Failure, Self> {
+        match self {
+            Self::Object(failure) => Ok(failure),
+            other => Err(other),
+        }
+    }
 }
 
 /// As in apt (`MaxReleaseFileSize`); real ones are below one megabyte.

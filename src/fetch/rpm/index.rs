@@ -16,9 +16,10 @@ use crate::fetch::clearsign;
 use crate::fetch::freshness::{self, Stale, State};
 use crate::fetch::object::{self, Wanted};
 use crate::fetch::openpgp::{self, Fingerprint, Framing, Keyring};
+use crate::fetch::repository::Refuse;
 use crate::fetch::transport::{self, Transport};
 use crate::fetch::url::Url;
-use crate::fetch::{Attempts, Context, Error, Repository};
+use crate::fetch::{Context, Error, Repository, repository};
 use crate::lock::LockedRepository;
 use crate::package::compression::{Compression, Decompressor, Limits};
 use crate::package::rpm::repomd::{DataFile, Repomd};
@@ -52,13 +53,22 @@ pub(super) fn repository(
     source: &Source,
     judge: &Judge<'_>,
 ) -> Result<Repository, Error> {
-    let reader = Reader { source, judge };
-    if judge.context.offline { reader.offline() } else { reader.online(transport) }
+    let linked = match judge.context.offline {
+        true => None,
+        false => metalink::bring(transport, source),
+    };
+    let mirrors = linked.iter().flat_map(|linked| &linked.mirrors).cloned();
+    let places: Vec<Url> = source.places.iter().cloned().chain(mirrors).collect();
+    let linked = linked.map(|linked| linked.digest);
+    repository::read(&Reader { transport, source, judge, linked }, &places)
 }
 
 struct Reader<'a> {
+    transport: &'a Transport,
     source: &'a Source,
     judge: &'a Judge<'a>,
+    /// The digest of `repomd.xml` that a metalink names.
+    linked: Option<Digest>,
 }
 
 /// Metadata that may be believed.
@@ -111,102 +121,79 @@ impl Frame {
     }
 }
 
-impl Reader<'_> {
-    fn online(&self, transport: &Transport) -> Result<Repository, Error> {
-        let linked = metalink::bring(transport, self.source);
-        let mirrors = linked.iter().flat_map(|linked| &linked.mirrors).cloned();
-        let places: Vec<Url> = self.source.places.iter().cloned().chain(mirrors).collect();
-        let expected = linked.as_ref().map(|linked| linked.digest);
-        let mut attempts = Vec::new();
-        let mut rolled_back = false;
-        for place in &places {
-            match self.at_place(transport, place, expected) {
-                Ok((snapshot, text)) => {
-                    self.remember(&snapshot)?;
-                    return Ok(self.finished(&snapshot, text));
-                }
-                Err(Refusal::Object(object::Failure::Store { url, source })) => {
-                    return Err(Error::Keep { what: url.to_string(), source });
-                }
-                Err(refusal) => {
-                    rolled_back |= matches!(refusal, Refusal::Stale(Stale::Rollback { .. }));
-                    attempts.push((place.clone(), refusal.into()));
-                }
-            }
-        }
-        if rolled_back
-            && self.judge.context.lock.is_none()
-            && let Some(Ok(kept)) = self.cached()?
-            && let Ok(text) = self.packages(None, &kept)
-        {
-            let text_of_event = format!(
-                "{}: the mirrors serve an older state than the cache has; the cache is used",
-                self.source.name()
-            );
-            (self.judge.context.listener)(Event::warning(text_of_event));
-            return Ok(self.finished(&kept, text));
-        }
-        Err(Error::Unavailable { source_name: self.source.name(), attempts: Attempts(attempts) })
+impl repository::Reader for Reader<'_> {
+    type State = (Snapshot, Vec<u8>);
+    type Refusal = Refusal;
+
+    fn name(&self) -> String {
+        self.source.name()
     }
 
-    fn offline(&self) -> Result<Repository, Error> {
-        let name = || self.source.name();
-        let cached =
-            |refusal: Refusal| Error::CachedIndex { source_name: name(), source: refusal.into() };
-        match self.cached()? {
-            None => Err(Error::NotCached { what: format!("the index of {}", name()) }),
-            Some(Err(refusal)) => Err(cached(refusal)),
-            Some(Ok(snapshot)) => {
-                let text = self.packages(None, &snapshot).map_err(cached)?;
-                Ok(self.finished(&snapshot, text))
-            }
-        }
+    fn context(&self) -> &Context<'_> {
+        self.judge.context
     }
 
     /// Metadata and packages as one place has them. A place in motion is asked twice.
-    fn at_place(
-        &self,
-        transport: &Transport,
-        place: &Url,
-        linked: Option<Digest>,
-    ) -> Result<(Snapshot, Vec<u8>), Refusal> {
-        let snapshot = self.fetch(transport, place, (linked, false))?;
-        match self.packages(Some((transport, place)), &snapshot) {
+    fn at_place(&self, place: &Url) -> Result<Self::State, Refusal> {
+        let snapshot = self.fetch(place, false)?;
+        match self.packages(Some(place), &snapshot) {
             Err(Refusal::Object(failure)) if failure.is_out_of_step() => {
-                let again = self.fetch(transport, place, (linked, true))?;
-                let text = self.packages(Some((transport, place)), &again)?;
+                let again = self.fetch(place, true)?;
+                let text = self.packages(Some(place), &again)?;
                 Ok((again, text))
             }
             text => Ok((snapshot, text?)),
         }
     }
 
-    fn fetch(
-        &self,
-        transport: &Transport,
-        place: &Url,
-        (linked, fresh): (Option<Digest>, bool),
-    ) -> Result<Snapshot, Refusal> {
+    fn cached(&self) -> Result<Option<Result<Self::State, Refusal>>, Error> {
+        let record = self.judge.context.store.record(RECORD, &self.key()).map_err(Error::Store)?;
+        let complete = |frame| {
+            let snapshot = self.believe(frame)?;
+            let text = self.packages(None, &snapshot)?;
+            Ok((snapshot, text))
+        };
+        Ok(record.as_deref().and_then(Frame::decode).map(complete))
+    }
+
+    fn remember(&self, (snapshot, _): &Self::State) -> Result<(), Error> {
+        let context = self.judge.context;
+        let bytes = snapshot.frame.encode();
+        context.store.put_record(RECORD, &self.key(), &bytes).map_err(Error::Store)?;
+        match self.state(snapshot) {
+            Ok(state) => freshness::remember(&state, context),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn finished(&self, (snapshot, text): Self::State) -> Repository {
+        let locked = LockedRepository {
+            url: self.source.root.to_string(),
+            suite: self.source.suite(),
+            components: Vec::new(),
+            digest: Digest::of(&snapshot.frame.repomd),
+            date: Epoch::new(snapshot.repomd.moment()).unwrap_or_default(),
+            signed_by: snapshot.signed_by.iter().map(ToString::to_string).collect(),
+        };
+        Repository { locked, texts: vec![text], pin: 500, tag: None }
+    }
+}
+
+impl Reader<'_> {
+    fn fetch(&self, place: &Url, fresh: bool) -> Result<Snapshot, Refusal> {
         let url = place.join(REPOMD);
-        let repomd = object::text(transport, (&url, fresh), MAX_REPOMD)?;
-        let is_linked = match linked {
+        let repomd = object::text(self.transport, (&url, fresh), MAX_REPOMD)?;
+        let is_linked = match self.linked {
             Some(expected) if expected != Digest::of(&repomd) => return Err(Refusal::OtherState),
             linked => linked.is_some(),
         };
         let beside = place.join(&format!("{REPOMD}.asc"));
-        let signature = match object::text(transport, (&beside, fresh), MAX_SIGNATURE) {
+        let signature = match object::text(self.transport, (&beside, fresh), MAX_SIGNATURE) {
             Ok(signature) => Some(signature),
             Err(error) if error.is_absent() => None,
             Err(error) => return Err(error.into()),
         };
         self.believe(Frame { repomd, signature, is_linked })
-    }
-
-    /// What the cache kept, judged anew; `None` if nothing is kept.
-    fn cached(&self) -> Result<Option<Result<Snapshot, Refusal>>, Error> {
-        let record = self.judge.context.store.record(RECORD, &self.key()).map_err(Error::Store)?;
-        let frame = record.as_deref().and_then(Frame::decode);
-        Ok(frame.map(|frame| self.believe(frame)))
     }
 
     fn believe(&self, frame: Frame) -> Result<Snapshot, Refusal> {
@@ -238,11 +225,7 @@ impl Reader<'_> {
 
     /// The records of all packages: from the cache, else from the list of packages, which is fetched if
     /// there is somewhere to fetch it.
-    fn packages(
-        &self,
-        from: Option<(&Transport, &Url)>,
-        snapshot: &Snapshot,
-    ) -> Result<Vec<u8>, Refusal> {
+    fn packages(&self, from: Option<&Url>, snapshot: &Snapshot) -> Result<Vec<u8>, Refusal> {
         let file = snapshot.repomd.file("primary").ok_or(Refusal::NoPrimary)?;
         let (Some(digest), Some(size)) = (file.digest, file.size) else {
             return Err(Refusal::Weak(file.path.clone()));
@@ -253,9 +236,9 @@ impl Reader<'_> {
         }
         // Reading it here means that a damaged one is put aside and fetched again.
         if !matches!(store.object(&digest), Ok(Some(_))) {
-            let (transport, place) = from.ok_or(Refusal::NoPrimary)?;
+            let place = from.ok_or(Refusal::NoPrimary)?;
             let wanted = Wanted { size, sha256: Some(digest), sha512: None };
-            object::bring((transport, store), &place.join(&file.path), wanted)?;
+            object::bring((self.transport, store), &place.join(&file.path), wanted)?;
         }
         let object = store.open_object(&digest).map_err(Refusal::Read)?;
         let records = read_packages(object, file)?.into_bytes();
@@ -266,28 +249,6 @@ impl Reader<'_> {
 
     fn key(&self) -> Digest {
         freshness::key(&self.source.root.to_string(), &self.source.suite(), "")
-    }
-
-    fn remember(&self, snapshot: &Snapshot) -> Result<(), Error> {
-        let context = self.judge.context;
-        let bytes = snapshot.frame.encode();
-        context.store.put_record(RECORD, &self.key(), &bytes).map_err(Error::Store)?;
-        match self.state(snapshot) {
-            Ok(state) => freshness::remember(&state, context),
-            Err(_) => Ok(()),
-        }
-    }
-
-    fn finished(&self, snapshot: &Snapshot, text: Vec<u8>) -> Repository {
-        let locked = LockedRepository {
-            url: self.source.root.to_string(),
-            suite: self.source.suite(),
-            components: Vec::new(),
-            digest: Digest::of(&snapshot.frame.repomd),
-            date: Epoch::new(snapshot.repomd.moment()).unwrap_or_default(),
-            signed_by: snapshot.signed_by.iter().map(ToString::to_string).collect(),
-        };
-        Repository { locked, texts: vec![text], pin: 500, tag: None }
     }
 }
 
@@ -390,4 +351,17 @@ pub enum Refusal {
     /// A package that nobody signed, or a broken one.
     #[error("the package is broken")]
     Package(#[source] crate::package::rpm::archive::Error),
+}
+
+impl Refuse for Refusal {
+    fn is_rollback(&self) -> bool {
+        matches!(self, Self::Stale(Stale::Rollback { .. }))
+    }
+
+    fn object(self) -> Result<object::Failure, Self> {
+        match self {
+            Self::Object(failure) => Ok(failure),
+            other => Err(other),
+        }
+    }
 }

@@ -17,7 +17,6 @@ use std::collections::{BTreeSet, VecDeque};
 
 use self::validate::Flaw;
 use self::world::{Candidate, Offer, World};
-use super::conflict::Conflict;
 use super::solver::{self, Answer, Id};
 use crate::package::apk::order;
 use crate::package::apk::relation::Relation;
@@ -32,15 +31,7 @@ pub struct Request<'a> {
 }
 
 /// Why nothing was chosen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
-    /// The request cannot be met.
-    Conflict(Conflict),
-    /// Neither an answer nor a contradiction was found within the limit of work.
-    TooHard,
-    /// The answer breaks a rule: a mistake of this program.
-    Unsound(Flaw),
-}
+pub type Failure = super::Failure<Flaw>;
 
 /// Chooses packages from the offers, the most preferred of which is first.
 ///

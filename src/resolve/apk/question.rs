@@ -4,7 +4,7 @@
 //! whether those of a lock do what is asked.
 
 use super::world::{Candidate, Offer};
-use super::{Failure, Request, choose, validate};
+use super::{Request, choose, validate};
 use crate::lock::{ChosenPackage, Identity, Lock, LockedPackage};
 use crate::package::apk::index::{self, Index};
 use crate::package::apk::info::Info;
@@ -27,11 +27,7 @@ pub(in crate::resolve) fn ask(
     let asked = relations(&asked)?;
     let architecture = recipe.architecture.alpine_name();
     let request = Request { architecture, asked: &asked };
-    let chosen = choose(&request, &offers).map_err(|failure| match failure {
-        Failure::Conflict(conflict) => Error::Conflict(conflict),
-        Failure::TooHard => Error::TooHard,
-        Failure::Unsound(flaw) => Error::Unsound(flaw.into()),
-    })?;
+    let chosen = choose(&request, &offers)?;
     chosen.iter().map(|candidate| chosen_package(candidate, architecture)).collect()
 }
 

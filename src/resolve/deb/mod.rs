@@ -35,15 +35,7 @@ pub struct Request<'a> {
 }
 
 /// Why nothing was chosen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
-    /// The request cannot be met.
-    Conflict(Conflict),
-    /// Neither an answer nor a contradiction was found within the limit of work.
-    TooHard,
-    /// The answer breaks a rule: a mistake of this program.
-    Unsound(Flaw),
-}
+pub type Failure = super::Failure<Flaw>;
 
 /// Chooses packages from the offers, the most preferred of which is first.
 ///

@@ -4,7 +4,7 @@
 //! whether those of a lock do what is asked.
 
 use super::world::{Candidate, Offer};
-use super::{Failure, Request, choose, validate};
+use super::{Request, choose, validate};
 use crate::lock::{ChosenPackage, Identity, Lock, LockedPackage};
 use crate::package::deb::index::{self, Index, Package};
 use crate::recipe::Recipe;
@@ -33,11 +33,7 @@ pub(in crate::resolve) fn ask(
         variant: recipe.packages.variant,
         recommends: recipe.packages.recommends,
     };
-    let chosen = choose(&request, &offers).map_err(|failure| match failure {
-        Failure::Conflict(conflict) => Error::Conflict(conflict),
-        Failure::TooHard => Error::TooHard,
-        Failure::Unsound(flaw) => Error::Unsound(flaw.into()),
-    })?;
+    let chosen = choose(&request, &offers)?;
     chosen.iter().map(chosen_deb).collect()
 }
 

@@ -4,7 +4,7 @@
 //! packages, or whether those of a lock do what is asked.
 
 use super::world::{Candidate, Offer};
-use super::{Failure, Request, choose, validate};
+use super::{Request, choose, validate};
 use crate::lock::{ChosenPackage, Identity, Lock, LockedPackage};
 use crate::package::rpm::header::Header;
 use crate::package::rpm::info::{self, Info};
@@ -26,11 +26,7 @@ pub(in crate::resolve) fn ask(
     let asked = asked(recipe);
     let architecture = recipe.architecture.rpm_name();
     let request = Request { architecture, asked: &asked, recommends: recipe.packages.recommends };
-    let chosen = choose(&request, &offers).map_err(|failure| match failure {
-        Failure::Conflict(conflict) => Error::Conflict(conflict),
-        Failure::TooHard => Error::TooHard,
-        Failure::Unsound(flaw) => Error::Unsound(flaw.into()),
-    })?;
+    let chosen = choose(&request, &offers)?;
     let place = |candidate: &Candidate<'_>| {
         let repository = repositories.get(candidate.offer);
         chosen_package(candidate, repository.expect("a candidate is from one of the offers"))
