@@ -8,6 +8,7 @@
 //! Deliberately not done: starting services, keeping logs, anything that depends on this host.
 
 mod apk;
+mod arrival;
 mod deb;
 mod disk;
 mod foreign;

@@ -8,14 +8,14 @@
 
 mod finish;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::Read as _;
 
 use super::disk::Disk;
 use super::lay_out::{Baseline, Layout, Mark};
 use super::lines::Script;
 use super::names::Names;
-use super::{Bench, Configuration, Error, read_back};
+use super::{Bench, Configuration, Error, arrival, read_back};
 use crate::event::{Event, Stage, Unit};
 use crate::package::apk::scripts::{self, ScriptKind};
 use crate::sandbox::{Command, Limits, Prepared, Sandbox};
@@ -93,7 +93,7 @@ fn run_all(mut tree: Tree, mut packages: Packages, bench: &Bench<'_>) -> Result<
     let shadow = text_of(&tree, "etc/shadow", bench)?;
     put_scripts(&mut tree, packages.as_slice(), bench)?;
     let steps = steps(packages.as_slice());
-    let place = places(&tree, packages.as_slice(), &steps);
+    let place = arrival::steps(&tree, brought(packages.as_slice(), &steps));
     let mut baseline = Baseline::default();
     let mut prepared = Prepared::new(Limits::default(), walls, runner.emulator())?;
     let disk = Disk::open(&prepared.directory())?;
@@ -175,24 +175,16 @@ fn script_name(package: &Package, kind: ScriptKind) -> String {
     format!("{}-{}.{kind}", package.name, package.version)
 }
 
-/// In which step each path of a package gets onto the disk; what is not here is there before.
-/// Whatever is there before has its directories there before.
-fn places(tree: &Tree, packages: &[Package], steps: &[Step]) -> BTreeMap<TreePath, usize> {
-    let mut places = BTreeMap::new();
-    for (number, step) in steps.iter().enumerate() {
+/// The paths that each step brings for the first time.
+fn brought<'a>(
+    packages: &'a [Package],
+    steps: &'a [Step],
+) -> impl Iterator<Item = (usize, &'a TreePath)> {
+    steps.iter().enumerate().flat_map(|(number, step)| {
         let packages = packages.get(step.packages.clone()).unwrap_or_default();
         let entries = packages.iter().flat_map(|package| &package.entries);
-        for entry in entries.filter(|entry| entry.is_new) {
-            places.entry(entry.place.clone()).or_insert(number);
-        }
-    }
-    for (path, ..) in tree.walk() {
-        let mut above = if places.contains_key(&path) { None } else { path.parent() };
-        while let Some(directory) = above.filter(|path| places.remove(path).is_some()) {
-            above = directory.parent();
-        }
-    }
-    places
+        entries.filter(|entry| entry.is_new).map(move |entry| (number, &entry.place))
+    })
 }
 
 /// Gives the entries of a package the numbers that the names have now.

@@ -10,13 +10,11 @@
 //! any other that fails rpm goes on, and so does this, with a warning. Scripts in rpm's own Lua, and
 //! triggers, do not run: each is named in a warning. Specification: rpm-scriptlets(7).
 
-use std::collections::BTreeMap;
-
 use super::disk::Disk;
 use super::lay_out::{Baseline, Layout, Mark};
 use super::lines;
 use super::names::Names;
-use super::{Bench, Configuration, Error, read_back};
+use super::{Bench, Configuration, Error, arrival, read_back};
 use crate::epoch::Epoch;
 use crate::event::{Event, Stage, Unit};
 use crate::package::rpm::scripts::{Moment, Script};
@@ -87,7 +85,7 @@ fn run_all(mut tree: Tree, packages: &[Package], bench: &Bench<'_>) -> Result<Tr
     put_scripts(&mut tree, packages, bench)?;
     let steps = steps(packages);
     make_mount_points(&mut tree, epoch)?;
-    let mut place = places(&tree, packages, &steps);
+    let mut place = arrival::steps(&tree, brought(packages, &steps));
     for path in MOUNT_POINTS {
         place.remove(&TreePath::parse(path)?);
     }
@@ -158,24 +156,16 @@ fn file_name(package: &Package, moment: Moment) -> String {
     format!("{}{}", package.name, moment.name())
 }
 
-/// In which step each path of a package gets onto the disk; what is not here is there before.
-/// Whatever is there before has its directories there before.
-fn places(tree: &Tree, packages: &[Package], steps: &[Step]) -> BTreeMap<TreePath, usize> {
-    let mut places = BTreeMap::new();
-    for (number, step) in steps.iter().enumerate() {
+/// The paths that each step brings for the first time.
+fn brought<'a>(
+    packages: &'a [Package],
+    steps: &'a [Step],
+) -> impl Iterator<Item = (usize, &'a TreePath)> {
+    steps.iter().enumerate().flat_map(|(number, step)| {
         let packages = packages.get(step.packages.clone()).unwrap_or_default();
         let entries = packages.iter().flat_map(|package| &package.entries);
-        for entry in entries.filter(|entry| entry.is_new) {
-            places.entry(entry.place.clone()).or_insert(number);
-        }
-    }
-    for (path, ..) in tree.walk() {
-        let mut above = if places.contains_key(&path) { None } else { path.parent() };
-        while let Some(directory) = above.filter(|path| places.remove(path).is_some()) {
-            above = directory.parent();
-        }
-    }
-    places
+        entries.filter(|entry| entry.is_new).map(move |entry| (number, &entry.place))
+    })
 }
 
 /// Gives a file to whom its package names. Who is not known is root, and then nobody runs a program

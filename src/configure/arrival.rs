@@ -1,0 +1,27 @@
+//! When each path gets onto the disk, where packages are laid out in steps between scripts.
+//!
+//! In: the tree, and the paths that each step brings for the first time. Out: the step of every path
+//! that comes late. What is not among them is there from the beginning, and so is every directory
+//! above such a path.
+
+use std::collections::BTreeMap;
+
+use crate::tree::{Tree, TreePath};
+
+/// The step of each path that is not there from the beginning.
+pub(super) fn steps<'a>(
+    tree: &Tree,
+    brought: impl Iterator<Item = (usize, &'a TreePath)>,
+) -> BTreeMap<TreePath, usize> {
+    let mut steps = BTreeMap::new();
+    for (step, path) in brought {
+        steps.entry(path.clone()).or_insert(step);
+    }
+    for (path, ..) in tree.walk() {
+        let mut above = if steps.contains_key(&path) { None } else { path.parent() };
+        while let Some(directory) = above.filter(|path| steps.remove(path).is_some()) {
+            above = directory.parent();
+        }
+    }
+    steps
+}
