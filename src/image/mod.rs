@@ -4,15 +4,18 @@
 //! disk image or an initrd, the same ones on every machine. Nothing here reads a clock, makes a
 //! random number, mounts, or starts a process. Names and renames of files are the caller's.
 
+mod blocks;
 pub mod cpio;
 mod crc32c;
 mod disk;
 pub mod erofs;
 mod error;
 pub mod ext4;
+mod fields;
 mod file_system;
 pub mod gzip;
 pub mod initrd;
+mod kinds;
 mod layout;
 mod medium;
 pub mod nvdimm;

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use super::format::{le16, part};
+use super::format::{field, le16};
 
 /// Beginnings of names and their numbers. The lists stand for whole names.
 const PREFIXES: [(&[u8], u8); 5] = [
@@ -138,7 +138,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Body, &'static str> {
         return Ok(body);
     }
     let cut = "its attributes are cut off";
-    let [count] = part(bytes, 4).ok_or(cut)?;
+    let [count] = field(bytes, 4).ok_or(cut)?;
     let mut rest = bytes.get(HEADER..).ok_or(cut)?;
     for _ in 0..count {
         let (place, behind) = rest.split_first_chunk::<4>().ok_or(cut)?;
@@ -164,7 +164,7 @@ type Decoded<'b> = (Vec<u8>, Vec<u8>, &'b [u8]);
 /// The rule that it breaks.
 pub(super) fn decode_entry(bytes: &[u8]) -> Result<Decoded<'_>, &'static str> {
     let cut = "an attribute is cut off";
-    let [length, number] = part(bytes, 0).ok_or(cut)?;
+    let [length, number] = field(bytes, 0).ok_or(cut)?;
     let size = usize::from(le16(bytes, 2).ok_or(cut)?);
     let known = PREFIXES.iter().find(|(_, known)| *known == number);
     let (prefix, _) = known.ok_or("the beginning of an attribute's name is unknown")?;

@@ -10,7 +10,7 @@
 
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
-use super::format::{BLOCK_SIZE, ENTRY, NAME_MAX, le16, le64, part};
+use super::format::{BLOCK_SIZE, ENTRY, NAME_MAX, field, le16, le64};
 
 /// A name and what it leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +97,7 @@ pub(super) fn decode(block: &[u8]) -> Result<Vec<Entry<'_>>, &'static str> {
         if entries.last().is_some_and(|last| last.name >= name) {
             return Err("names are out of order, or one stands there twice");
         }
-        let [kind] = part(head, 10).ok_or(cut)?;
+        let [kind] = field(head, 10).ok_or(cut)?;
         entries.push(Entry { name, slot: le64(head, 0).ok_or(cut)?, kind });
     }
     Ok(entries)

@@ -6,6 +6,8 @@
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
 use crate::image::crc32c::crc32c;
+pub(super) use crate::image::fields::{field, le16, le32, le64};
+pub(super) use crate::image::kinds;
 
 /// Bytes of a block; there is no other size here.
 pub(super) const BLOCK: u64 = 4096;
@@ -50,31 +52,6 @@ pub(super) mod layout {
     pub(in super::super) const COMPACT: u16 = 3;
 }
 
-/// The bits of a mode that say what kind of file it is.
-pub(super) mod kinds {
-    pub(in super::super) const FIFO: u16 = 0o010_000;
-    pub(in super::super) const CHARACTER: u16 = 0o020_000;
-    pub(in super::super) const DIRECTORY: u16 = 0o040_000;
-    pub(in super::super) const BLOCK: u16 = 0o060_000;
-    pub(in super::super) const REGULAR: u16 = 0o100_000;
-    pub(in super::super) const SYMLINK: u16 = 0o120_000;
-    pub(in super::super) const SOCKET: u16 = 0o140_000;
-
-    /// The number that stands in directories.
-    pub(in super::super) const fn in_directory(mode: u16) -> u8 {
-        match mode & 0xF000 {
-            REGULAR => 1,
-            DIRECTORY => 2,
-            CHARACTER => 3,
-            BLOCK => 4,
-            FIFO => 5,
-            SOCKET => 6,
-            SYMLINK => 7,
-            _ => 0,
-        }
-    }
-}
-
 /// What an index of a compressed file says of the 4096 bytes that it stands for.
 pub(super) mod cluster {
     /// An extent that is not compressed begins here.
@@ -89,23 +66,6 @@ pub(super) mod cluster {
     pub(in super::super) const BIG: u16 = 0x2;
     /// The flag, per file, that compact indexes may take two bytes.
     pub(in super::super) const TWO_BYTES: u16 = 0x1;
-}
-
-/// The bytes of a number at a place.
-pub(super) fn part<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..).and_then(<[u8]>::first_chunk).copied()
-}
-
-pub(super) fn le16(bytes: &[u8], at: usize) -> Option<u16> {
-    part(bytes, at).map(u16::from_le_bytes)
-}
-
-pub(super) fn le32(bytes: &[u8], at: usize) -> Option<u32> {
-    part(bytes, at).map(u32::from_le_bytes)
-}
-
-pub(super) fn le64(bytes: &[u8], at: usize) -> Option<u64> {
-    part(bytes, at).map(u64::from_le_bytes)
 }
 
 /// What stands at byte 1024.
@@ -202,7 +162,7 @@ impl Superblock {
             blocks: word(36)?,
             meta_block: word(40)?,
             attribute_block: word(44)?,
-            uuid: part(bytes, 48).ok_or(cut)?,
+            uuid: field(bytes, 48).ok_or(cut)?,
             cluster_blocks: if compressed { le16(bytes, 132).ok_or(cut)?.max(1) } else { 1 },
         })
     }
@@ -320,7 +280,7 @@ impl Inode {
             size: le64(bytes, 8).ok_or(cut)?,
             uid: word(24)?,
             gid: word(28)?,
-            mtime: part(bytes, 32).map(i64::from_le_bytes).ok_or(cut)?,
+            mtime: field(bytes, 32).map(i64::from_le_bytes).ok_or(cut)?,
             ..common
         };
         Ok((inode, 64))

@@ -6,7 +6,7 @@ use super::attributes::{self, Attributes};
 use super::claims::Claims;
 use super::format::{
     BLOCK, INDEX, INDEX_HEADER, Inode, Refusal, SLOT, SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE,
-    Superblock, incompatible, layout, le16, part,
+    Superblock, field, incompatible, layout, le16,
 };
 use super::index::{self, Mapped};
 use super::map::{FileMap, Part};
@@ -102,7 +102,7 @@ impl<'m> Volume<'m> {
         for number in shared {
             let offset = table.saturating_add(u64::from(number).saturating_mul(4));
             let head = self.bytes(place, offset, 4)?;
-            let length = attributes::entry_length(part(&head, 0).unwrap_or_default());
+            let length = attributes::entry_length(field(&head, 0).unwrap_or_default());
             let length = u64::try_from(length).unwrap_or(u64::MAX);
             let entry = self.bytes(place, offset, length)?;
             let (name, value, _) = attributes::decode_entry(&entry).map_err(broken)?;
@@ -178,7 +178,7 @@ impl<'m> Volume<'m> {
         let is_compact = found.inode.layout == layout::COMPACT;
         let header = self.bytes(place, header_at, 8)?;
         let flags = le16(&header, 4).unwrap_or_default();
-        let [algorithm, bits] = part(&header, 6).unwrap_or_default();
+        let [algorithm, bits] = field(&header, 6).unwrap_or_default();
         if flags & !7 != 0 || (algorithm & 0xF, bits) != (0, 0) {
             return Err(Error::unsupported(place, "another compressor, or packed ends of files"));
         }

@@ -9,8 +9,9 @@ use std::fmt::Write as _;
 
 use super::format::{JOURNAL_INODE, compatible, flags};
 use super::reader::FileSystem;
-use super::volume::{Claims, Extent};
+use super::volume::Claims;
 use crate::image::Error;
+use crate::image::blocks::Extent;
 
 /// The counts of a file system, as its superblock gives them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl FileSystem<'_> {
         let superblock = &volume.superblock;
         Summary {
             uuid: superblock.uuid,
-            block_size: volume.block_size,
+            block_size: volume.block_size(),
             blocks: superblock.blocks_count,
             free_blocks: superblock.free_blocks,
             reserved_blocks: superblock.reserved_blocks,

@@ -5,6 +5,7 @@
 
 use super::checksum::Seed;
 use super::format::{halves, join, le16, le32, put};
+use crate::image::blocks::Run;
 
 /// Marks a node of the tree.
 pub(super) const MAGIC: u16 = 0xF30A;
@@ -18,15 +19,6 @@ const TAIL: usize = 4;
 const IN_INODE: usize = 4;
 /// Blocks that one extent maps at most; larger lengths mean blocks that were never written.
 pub(super) const LENGTH_MAX: u64 = 32_768;
-
-/// Neighbouring blocks of the file system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Run {
-    /// The first block.
-    pub(super) start: u64,
-    /// How many.
-    pub(super) count: u64,
-}
 
 /// An entry of a node: a leaf maps `length` blocks, an index points to the node at `start`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,8 @@
 
 use super::checksum::Seed;
 use crate::image::crc32c::crc32c;
+pub(super) use crate::image::fields::{field, le16, le32, put};
+pub(super) use crate::image::kinds;
 
 /// Bytes of the superblock.
 pub(super) const SUPERBLOCK_SIZE: usize = 1024;
@@ -62,51 +64,6 @@ pub(super) mod read_only {
 pub(super) mod flags {
     pub(in super::super) const INDEX: u32 = 0x1000;
     pub(in super::super) const EXTENTS: u32 = 0x8_0000;
-}
-
-/// The types of files: the upper four bits of a mode, and the number in a directory entry.
-pub(super) mod kinds {
-    pub(in super::super) const FIFO: u16 = 0x1000;
-    pub(in super::super) const CHARACTER: u16 = 0x2000;
-    pub(in super::super) const DIRECTORY: u16 = 0x4000;
-    pub(in super::super) const BLOCK: u16 = 0x6000;
-    pub(in super::super) const REGULAR: u16 = 0x8000;
-    pub(in super::super) const SYMLINK: u16 = 0xA000;
-    pub(in super::super) const SOCKET: u16 = 0xC000;
-
-    /// The number by which a directory entry repeats the type of `mode`.
-    pub(in super::super) const fn in_directory(mode: u16) -> u8 {
-        match mode & 0xF000 {
-            REGULAR => 1,
-            DIRECTORY => 2,
-            CHARACTER => 3,
-            BLOCK => 4,
-            FIFO => 5,
-            SOCKET => 6,
-            SYMLINK => 7,
-            _ => 0,
-        }
-    }
-}
-
-/// Returns the `N` bytes at `at`, or `None` beyond the end.
-pub(super) fn field<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..)?.first_chunk().copied()
-}
-
-/// Returns the little-endian number of 16 bits at `at`, or `None` beyond the end.
-pub(super) fn le16(bytes: &[u8], at: usize) -> Option<u16> {
-    field(bytes, at).map(u16::from_le_bytes)
-}
-
-/// Returns the little-endian number of 32 bits at `at`, or `None` beyond the end.
-pub(super) fn le32(bytes: &[u8], at: usize) -> Option<u32> {
-    field(bytes, at).map(u32::from_le_bytes)
-}
-
-/// Puts `value` at `at` of a structure of ours, which is always long enough.
-pub(super) fn put<const N: usize>(bytes: &mut [u8], at: usize, value: [u8; N]) {
-    bytes[at..at + N].copy_from_slice(&value);
 }
 
 /// Splits into the upper and the lower 32 bits.

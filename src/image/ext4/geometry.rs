@@ -9,8 +9,8 @@
 //! `flex_bg` lets all tables stand together at the front. Specification:
 //! <https://docs.kernel.org/filesystems/ext4/overview.html#layout>.
 
-use super::extents::Run;
 use super::format::{DESCRIPTOR_SIZE, INODE_SIZE};
+use crate::image::blocks::Run;
 
 /// Block numbers have 32 bits, since we do without the `64bit` feature.
 pub(super) const BLOCKS_MAX: u64 = u32::MAX as u64;

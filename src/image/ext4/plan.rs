@@ -6,12 +6,13 @@
 //! the size that is written.
 
 use super::draft::{Body, Draft, Node};
-use super::extents::{Map, Run};
+use super::extents::Map;
 use super::format::{Descriptor, Superblock, compatible, flags, incompatible, le32, read_only};
 use super::geometry::{BLOCKS_MAX, Cursor, Geometry};
 use super::inode::Inode;
 use super::{Identity, Options};
 use crate::image::Error;
+use crate::image::blocks::Run;
 
 /// One inode for this many bytes, as mke2fs gives: enough for whoever uses the free space.
 const BYTES_PER_INODE: u64 = 16_384;

@@ -9,16 +9,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::content::{FileMap, FileReader, ImageContents};
+use super::content::ImageContents;
 use super::directory;
 use super::draft::decode_device;
-use super::extents::Run;
 use super::format::{JOURNAL_INODE, ROOT_INODE, compatible, flags, kinds, le32};
 use super::inode::Inode as DiskInode;
-use super::volume::{Claims, Extent, Volume, inode_place};
+use super::volume::{Claims, Volume, inode_place};
 use super::{attributes, checksum};
 use crate::crew;
 use crate::digest::Digest;
+use crate::image::blocks::Extent;
+use crate::image::blocks::FileMap;
+use crate::image::blocks::FileReader;
+use crate::image::blocks::Run;
 use crate::image::{Error, Window};
 use crate::tree::{Content, Inode, InodeId, Kind, Meta, Tree, TreePath};
 
@@ -47,7 +50,7 @@ pub(crate) fn read(medium: Window<'_>, threads: usize) -> Result<FileSystem<'_>,
     let volume = Volume::open(medium)?;
     let mut claims = Claims::new(&volume)?;
     volume.claim_tables(&mut claims)?;
-    let size = volume.superblock.blocks_count.saturating_mul(volume.block_size);
+    let size = volume.superblock.blocks_count.saturating_mul(volume.block_size());
     let mut walk = Walk {
         volume: &volume,
         claims,
@@ -178,7 +181,7 @@ impl Walk<'_, '_> {
             blocks.extend(extent.run.start..end);
         }
         let count = u64::try_from(blocks.len()).unwrap_or(u64::MAX);
-        if count.checked_mul(self.volume.block_size) != Some(inode.size) {
+        if count.checked_mul(self.volume.block_size()) != Some(inode.size) {
             return Err(Error::broken(place, "a directory's size is not that of its blocks"));
         }
         Ok(blocks)
@@ -353,7 +356,7 @@ fn hash(
     threads: usize,
 ) -> Result<Vec<Digest>, Error> {
     let digests = crew::try_map(threads, files, |(_, file)| {
-        Digest::of_reader(FileReader::new(volume, file)).map(|(digest, _)| digest)
+        Digest::of_reader(FileReader::new(volume.blocks(), file)).map(|(digest, _)| digest)
     });
     digests.map_err(|source| Error::Read { source })
 }

@@ -6,11 +6,11 @@
 
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
-use super::content::FileMap;
 use super::format::JOURNAL_INODE;
 use super::reader::FileSystem;
 use super::volume::Volume;
 use crate::image::Error;
+use crate::image::blocks::FileMap;
 
 impl FileSystem<'_> {
     /// Returns the offset, within the file system, of a byte that no file, table or superblock
@@ -20,7 +20,7 @@ impl FileSystem<'_> {
     /// [`Error::Read`] when the medium fails.
     pub fn stray_byte(&self) -> Result<Option<u64>, Error> {
         let volume = &self.contents.volume;
-        let size = volume.block_size;
+        let size = volume.block_size();
         if let Some(found) = nonzero(volume, 0, 1024)? {
             return Ok(Some(found));
         }

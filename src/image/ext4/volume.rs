@@ -7,12 +7,13 @@
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
 use super::checksum::Seed;
-use super::extents::{self, LENGTH_MAX, Node, Run};
+use super::extents::{self, LENGTH_MAX, Node};
 use super::format::{
     Descriptor, SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE, Superblock, flags, incompatible, read_only,
 };
 use super::geometry::has_backup;
 use super::inode::Inode;
+use crate::image::blocks::{Blocks, Extent, Run};
 use crate::image::{Error, Medium as _, Window};
 
 /// Features that this reader understands.
@@ -30,21 +31,11 @@ const BIGALLOC: u32 = 0x200;
 /// A file system on a medium.
 #[derive(Clone)]
 pub(super) struct Volume<'m> {
-    medium: Window<'m>,
+    blocks: Blocks<'m>,
     pub(super) superblock: Superblock,
     pub(super) descriptors: Vec<Descriptor>,
-    pub(super) block_size: u64,
     /// The seed of checksums, when there are checksums.
     pub(super) seed: Option<Seed>,
-}
-
-/// Blocks of a file: `count` of them from block `logical` of the file on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Extent {
-    pub(super) logical: u64,
-    pub(super) run: Run,
-    /// Blocks that were never written read as zero.
-    pub(super) written: bool,
 }
 
 impl<'m> Volume<'m> {
@@ -68,9 +59,20 @@ impl<'m> Volume<'m> {
         check_sizes(&superblock, size)?;
         let block_size = 1024_u64.checked_shl(superblock.log_block_size).unwrap_or_default();
         let seed = superblock.has_checksums().then(|| superblock.seed());
-        let mut volume = Self { medium, superblock, descriptors: Vec::new(), block_size, seed };
+        let blocks = Blocks { medium, block_size };
+        let mut volume = Self { blocks, superblock, descriptors: Vec::new(), seed };
         volume.descriptors = volume.read_descriptors()?;
         Ok(volume)
+    }
+
+    /// Where the bytes of files stand.
+    pub(super) const fn blocks(&self) -> Blocks<'_> {
+        self.blocks
+    }
+
+    /// Bytes of a block.
+    pub(super) const fn block_size(&self) -> u64 {
+        self.blocks.block_size
     }
 
     fn groups(&self) -> u64 {
@@ -84,9 +86,9 @@ impl<'m> Volume<'m> {
         let bytes = self.groups().saturating_mul(size);
         let run = self.descriptor_run();
         self.check_run("table of descriptors", run)?;
-        let start = run.start.saturating_mul(self.block_size);
+        let start = run.start.saturating_mul(self.block_size());
         let mut table = vec![0; to_usize(bytes)?];
-        self.medium.read_at(start, &mut table).map_err(read_failed)?;
+        self.blocks.medium.read_at(start, &mut table).map_err(read_failed)?;
         let mut descriptors = Vec::new();
         for (group, bytes) in (0..).zip(table.chunks_exact(to_usize(size)?)) {
             let place = || format!("descriptor of group {group}");
@@ -112,7 +114,7 @@ impl<'m> Volume<'m> {
     fn descriptor_run(&self) -> Run {
         let bytes = self.groups().saturating_mul(self.descriptor_size());
         let start = u64::from(self.superblock.first_data_block).saturating_add(1);
-        Run { start, count: bytes.div_ceil(self.block_size) }
+        Run { start, count: bytes.div_ceil(self.block_size()) }
     }
 
     /// Both bitmaps and the inode table of a group.
@@ -123,7 +125,7 @@ impl<'m> Volume<'m> {
         [
             Run { start: descriptor.block_bitmap, count: 1 },
             Run { start: descriptor.inode_bitmap, count: 1 },
-            Run { start: descriptor.inode_table, count: bytes.div_ceil(self.block_size) },
+            Run { start: descriptor.inode_table, count: bytes.div_ceil(self.block_size()) },
         ]
     }
 
@@ -158,14 +160,14 @@ impl<'m> Volume<'m> {
     /// Reads a block.
     pub(super) fn block(&self, place: &str, number: u64) -> Result<Vec<u8>, Error> {
         self.check_run(place, Run { start: number, count: 1 })?;
-        let mut bytes = vec![0; to_usize(self.block_size)?];
-        self.read_at(number.saturating_mul(self.block_size), &mut bytes)?;
+        let mut bytes = vec![0; to_usize(self.block_size())?];
+        self.read_at(number.saturating_mul(self.block_size()), &mut bytes)?;
         Ok(bytes)
     }
 
     /// Reads bytes at an offset of the file system.
     pub(super) fn read_at(&self, offset: u64, bytes: &mut [u8]) -> Result<(), Error> {
-        self.medium.read_at(offset, bytes).map_err(read_failed)
+        self.blocks.medium.read_at(offset, bytes).map_err(read_failed)
     }
 
     /// Reads an inode that is in use.
@@ -203,7 +205,7 @@ impl<'m> Volume<'m> {
         let size = u64::from(self.superblock.inode_size);
         let within = index.checked_rem(per_group).ok_or_else(missing)?;
         let within = u64::from(within).saturating_mul(size);
-        Ok(descriptor.inode_table.saturating_mul(self.block_size).saturating_add(within))
+        Ok(descriptor.inode_table.saturating_mul(self.block_size()).saturating_add(within))
     }
 
     /// The checksum seed of an inode, when there are checksums.

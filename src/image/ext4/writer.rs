@@ -8,10 +8,10 @@ use fs_err::File;
 
 use super::attributes;
 use super::draft::Body;
-use super::extents::Run;
 use super::format::SUPERBLOCK_OFFSET;
 use super::plan::{Placed, Plan, to_u32};
 use crate::image::Error;
+use crate::image::blocks::Run;
 use crate::image::pieces::{self, write_failed};
 use crate::image::sparse::SparseWriter;
 use crate::tree::{Content, Contents, TreePath};

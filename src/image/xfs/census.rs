@@ -5,12 +5,12 @@
 
 use super::btree::{Node, Place};
 use super::format::{INODES_PER_BLOCK, SECTOR, be16, be32, be64, magic};
-use super::geometry::Run;
 use super::group::{FreeList, FreeSpace, Inodes, Root};
 use super::log;
 use super::superblock::{Superblock, incompatible, read_only};
 use super::volume::Volume;
 use crate::image::Error;
+use crate::image::blocks::Run;
 
 /// No tree is deeper than this.
 const LEVELS_MAX: u32 = 9;

@@ -8,9 +8,10 @@
 use std::fmt::Write as _;
 
 use super::format::BLOCK_SIZE;
-use super::inode::{Extent, Fork, Format};
+use super::inode::{Fork, Format};
 use super::reader::FileSystem;
 use crate::image::Error;
+use crate::image::blocks::Extent;
 
 /// The counts of a file system, as its superblock gives them.
 #[derive(Debug, Clone, PartialEq, Eq)]

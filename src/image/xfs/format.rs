@@ -8,6 +8,8 @@
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
 use crate::image::crc32c::crc32c;
+pub(super) use crate::image::fields::{be16, be32, be64, byte, field, put};
+pub(super) use crate::image::kinds;
 
 /// Bytes of a block, of a sector, of an inode.
 pub(super) const BLOCK: usize = 4096;
@@ -55,62 +57,6 @@ pub(super) mod magic {
     pub(in super::super) const LEAF: [u8; 2] = [0x3D, 0xFF];
     pub(in super::super) const NODE: [u8; 2] = [0x3E, 0xBE];
     pub(in super::super) const ATTRIBUTE_LEAF: [u8; 2] = [0x3B, 0xEE];
-}
-
-/// The types of files: the upper four bits of a mode, and the number in a directory entry.
-pub(super) mod kinds {
-    pub(in super::super) const FIFO: u16 = 0x1000;
-    pub(in super::super) const CHARACTER: u16 = 0x2000;
-    pub(in super::super) const DIRECTORY: u16 = 0x4000;
-    pub(in super::super) const BLOCK: u16 = 0x6000;
-    pub(in super::super) const REGULAR: u16 = 0x8000;
-    pub(in super::super) const SYMLINK: u16 = 0xA000;
-    pub(in super::super) const SOCKET: u16 = 0xC000;
-
-    /// The number by which a directory entry repeats the type of `mode`.
-    pub(in super::super) const fn in_directory(mode: u16) -> u8 {
-        match mode & 0xF000 {
-            REGULAR => 1,
-            DIRECTORY => 2,
-            CHARACTER => 3,
-            BLOCK => 4,
-            FIFO => 5,
-            SOCKET => 6,
-            SYMLINK => 7,
-            _ => 0,
-        }
-    }
-}
-
-/// Returns the `N` bytes at `at`, or `None` beyond the end.
-pub(super) fn field<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..)?.first_chunk().copied()
-}
-
-/// Returns the byte at `at`, or `None` beyond the end.
-pub(super) fn byte(bytes: &[u8], at: usize) -> Option<u8> {
-    bytes.get(at).copied()
-}
-
-/// Returns the big-endian number of 16 bits at `at`, or `None` beyond the end.
-pub(super) fn be16(bytes: &[u8], at: usize) -> Option<u16> {
-    field(bytes, at).map(u16::from_be_bytes)
-}
-
-/// Returns the big-endian number of 32 bits at `at`, or `None` beyond the end.
-pub(super) fn be32(bytes: &[u8], at: usize) -> Option<u32> {
-    field(bytes, at).map(u32::from_be_bytes)
-}
-
-/// Returns the big-endian number of 64 bits at `at`, or `None` beyond the end.
-pub(super) fn be64(bytes: &[u8], at: usize) -> Option<u64> {
-    field(bytes, at).map(u64::from_be_bytes)
-}
-
-/// Puts `value` at `at` of a structure of ours, which is always long enough.
-pub(super) fn put<const N: usize>(bytes: &mut [u8], at: usize, value: [u8; N]) {
-    let place = bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut());
-    *place.expect("a structure of ours is long enough") = value;
 }
 
 /// Narrows a number that is known to be small.

@@ -10,6 +10,7 @@
 //! ```
 
 use super::format::{BLOCK_SIZE, CHUNK_BLOCKS, EXTENT_MAX, INODES_PER_BLOCK};
+use crate::image::blocks::Run;
 
 /// As many groups as mkfs.xfs makes of all but the smallest and largest disks.
 pub(super) const GROUPS: u64 = 4;
@@ -39,19 +40,6 @@ const FIXED_BLOCKS: u64 = FREE_LIST_AT + FREE_LIST_COUNT;
 /// Chunks of inodes begin at multiples of this many blocks. xfs_repair expects the root's chunk at
 /// the first such place of the first group.
 pub(super) const CHUNK_ALIGNMENT: u64 = 4;
-
-/// Neighbouring blocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Run {
-    pub(super) start: u64,
-    pub(super) count: u64,
-}
-
-impl Run {
-    pub(super) fn end(&self) -> u64 {
-        self.start.saturating_add(self.count)
-    }
-}
 
 /// The groups of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

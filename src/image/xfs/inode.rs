@@ -10,7 +10,8 @@ use super::format::{
     EXTENT_MAX, FORKS_AT, FORKS_SIZE, INODE_SIZE, NULL, be16, be32, be64, byte, field, is_sealed,
     magic, narrow, put, seal, wide,
 };
-use super::geometry::{Geometry, Run};
+use super::geometry::Geometry;
+use crate::image::blocks::{Extent, Run};
 
 const CHECKSUM_AT: usize = 100;
 /// The time is one number of nanoseconds since 1901, and not two of 32 bits.
@@ -210,15 +211,6 @@ fn time_to_disk(seconds: i64) -> u64 {
 fn time_from_disk(time: u64) -> i64 {
     let seconds = i64::try_from(time / NANOSECONDS).unwrap_or(i64::MAX);
     seconds.saturating_add(*TIMES.start())
-}
-
-/// Blocks of a file: those of `run`, from block `logical` of the file on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Extent {
-    pub(super) logical: u64,
-    pub(super) run: Run,
-    /// Blocks that were never written read as zero.
-    pub(super) written: bool,
 }
 
 impl Extent {

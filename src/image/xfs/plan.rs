@@ -12,9 +12,11 @@ use super::format::{
     BLOCK, BLOCK_SIZE, CHUNK_BLOCKS, CHUNK_INODES, INODES_PER_BLOCK, PAYLOAD, magic, narrow, put,
     wide,
 };
-use super::geometry::{Cursor, FREE_LIST_COUNT, GROUPS, Geometry, Run};
-use super::inode::{Extent, Fork, Format, Inode};
+use super::geometry::{Cursor, FREE_LIST_COUNT, GROUPS, Geometry};
+use super::inode::{Fork, Format, Inode};
 use crate::image::Error;
+use crate::image::blocks::Extent;
+use crate::image::blocks::Run;
 use crate::tree::{Content, TreePath};
 
 /// Blocks of each group that the kernel keeps back from everybody.

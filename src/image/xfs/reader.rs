@@ -10,13 +10,15 @@
 use std::collections::BTreeMap;
 
 use super::census::{Claims, Free};
-use super::content::{FileMap, FileReader, ImageContents};
+use super::content::ImageContents;
 use super::draft::{decode_device, mode_of};
 use super::format::{BLOCK_SIZE, INDEX_AT, PAYLOAD, TARGET_MAX, be32, field, kinds, magic, wide};
 use super::inode::{Format, Inode as DiskInode};
 use super::names::{Names, read_local};
 use super::volume::{Volume, inode_place};
 use super::{attribute_reader, format::BLOCK};
+use crate::image::blocks::FileMap;
+use crate::image::blocks::FileReader;
 use crate::image::verified::digests;
 use crate::image::{Error, Window};
 use crate::tree::{Content, Inode, InodeId, Kind, Meta, Tree, TreePath};
@@ -64,7 +66,7 @@ pub(crate) fn read(medium: Window<'_>, threads: usize) -> Result<FileSystem<'_>,
     }
     let open = |index: usize| -> Box<dyn std::io::Read + '_> {
         match files.get(index) {
-            Some((_, file)) => Box::new(FileReader::new(&volume, file)),
+            Some((_, file)) => Box::new(FileReader::new(volume.blocks(), file)),
             None => Box::new(std::io::empty()),
         }
     };

@@ -15,8 +15,9 @@ use super::format::{
     check_stamp, field, wide,
 };
 use super::geometry::Geometry;
-use super::inode::{Extent, Fork, Format, Inode};
+use super::inode::{Fork, Format, Inode};
 use super::superblock::{Refusal, Superblock};
+use crate::image::blocks::{Blocks, Extent};
 use crate::image::{Error, Medium as _, Window};
 
 /// A file system on a medium.
@@ -58,6 +59,11 @@ impl<'m> Volume<'m> {
         }
         volume.check_counts(&free)?;
         Ok((volume, claims, free))
+    }
+
+    /// Where the bytes of files stand.
+    pub(super) const fn blocks(&self) -> Blocks<'_> {
+        Blocks { medium: self.medium, block_size: BLOCK_SIZE }
     }
 
     /// The address by which blocks know their place.

@@ -10,7 +10,7 @@ use super::format::{
 };
 use super::geometry::{
     BY_BLOCK_AT, BY_COUNT_AT, FREE_INODE_TREE_AT, FREE_LIST_AT, FREE_LIST_COUNT, INODE_TREE_AT,
-    LOG_BLOCKS, Run,
+    LOG_BLOCKS,
 };
 use super::group::{FreeList, FreeSpace, Inodes, Root};
 use super::inode::Inode;
@@ -18,6 +18,7 @@ use super::log;
 use super::plan::{Placed, Placing, Plan, Table, chunk_leaves};
 use super::superblock::{Superblock, incompatible, read_only};
 use crate::image::Error;
+use crate::image::blocks::Run;
 use crate::image::pieces::{self, write_failed};
 use crate::image::sparse::SparseWriter;
 use crate::tree::Contents;
