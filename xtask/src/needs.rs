@@ -1,7 +1,4 @@
 //! What a task needs of the host, asked for before it begins and named when it is not there.
-//!
-//! A tool that is missing can be installed: in CI that is an error. What the host forbids (root,
-//! namespaces, tracing, mounts) or has not (room) is a visible skip everywhere.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -25,33 +22,16 @@ pub(crate) enum Need {
     Room(u64),
 }
 
-/// What is missing.
-#[derive(Debug, Default)]
-pub(crate) struct Missing {
-    /// Tools, each with its package.
-    pub(crate) tools: Vec<String>,
-    /// Everything else, each as the rest of a sentence.
-    pub(crate) others: Vec<String>,
-}
-
-/// Finds out which needs are not met.
-pub(crate) fn missing(needs: &[Need]) -> Missing {
-    let mut missing = Missing::default();
-    for need in needs {
-        match *need {
-            Need::Tool(name, package) if !is_there(name) => {
-                missing.tools.push(format!("{name} (package {package})"));
-            }
-            Need::Tool(..) => {}
-            other => missing.others.extend(refusal(other)),
-        }
-    }
-    missing
+/// Finds out which needs are not met: each as the rest of a sentence.
+pub(crate) fn missing(needs: &[Need]) -> Vec<String> {
+    needs.iter().filter_map(|need| refusal(*need)).collect()
 }
 
 fn refusal(need: Need) -> Option<String> {
     let (works, refused) = match need {
-        Need::Tool(..) => return None,
+        Need::Tool(name, package) => {
+            (is_there(name), format!("{name} is missing (package {package})"))
+        }
         Need::Root => (
             rustix::process::geteuid().is_root(),
             "root is needed, to become somebody else or to run the peer".to_owned(),
