@@ -11,6 +11,9 @@ use super::url::Url;
 use super::{Attempts, Context, Error, Repository};
 use crate::event::Event;
 
+/// A state, or why it is not believed.
+pub(super) type Believed<R> = Result<<R as Reader>::State, <R as Reader>::Refusal>;
+
 /// How a family reads one repository.
 pub(super) trait Reader {
     /// The index and all that belongs to it, verified.
@@ -23,7 +26,7 @@ pub(super) trait Reader {
     fn context(&self) -> &Context<'_>;
     fn at_place(&self, place: &Url) -> Result<Self::State, Self::Refusal>;
     /// What the cache kept, judged anew; `None` if nothing is kept.
-    fn cached(&self) -> Result<Option<Result<Self::State, Self::Refusal>>, Error>;
+    fn cached(&self) -> Result<Option<Believed<Self>>, Error>;
     fn remember(&self, state: &Self::State) -> Result<(), Error>;
     fn finished(&self, state: Self::State) -> Repository;
 }

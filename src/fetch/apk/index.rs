@@ -20,7 +20,7 @@ use crate::epoch::Epoch;
 use crate::event::Event;
 use crate::fetch::freshness::{self, Stale, State};
 use crate::fetch::object;
-use crate::fetch::repository::Refuse;
+use crate::fetch::repository::{Believed, Refuse};
 use crate::fetch::transport::{self, Transport};
 use crate::fetch::url::Url;
 use crate::fetch::{Context, Error, Repository, repository};
@@ -102,7 +102,7 @@ impl repository::Reader for Reader<'_> {
         }
     }
 
-    fn cached(&self) -> Result<Option<Result<Snapshot, Refusal>>, Error> {
+    fn cached(&self) -> Result<Option<Believed<Self>>, Error> {
         let record = self.judge.context.store.record(RECORD, &self.key()).map_err(Error::Store)?;
         Ok(record.map(|bytes| self.believe(bytes)))
     }

@@ -14,6 +14,7 @@ use crate::digest::Digest;
 use crate::event::Event;
 use crate::fetch::object::{self, Wanted};
 use crate::fetch::openpgp::Keyring;
+use crate::fetch::repository::Believed;
 use crate::fetch::transport::Transport;
 use crate::fetch::url::Url;
 use crate::fetch::{Context, Error, Repository, repository};
@@ -76,7 +77,7 @@ impl repository::Reader for Reader<'_> {
     }
 
     /// Complete: offline nothing is added to what the cache has.
-    fn cached(&self) -> Result<Option<Result<Self::State, Refusal>>, Error> {
+    fn cached(&self) -> Result<Option<Believed<Self>>, Error> {
         let snapshot = Snapshot::cached(self.source, self.keyring, self.judge)?;
         let mirrors = if self.judge.context.offline { &[][..] } else { &self.source.mirrors };
         let complete = |snapshot: Snapshot| {

@@ -16,7 +16,7 @@ use crate::fetch::clearsign;
 use crate::fetch::freshness::{self, Stale, State};
 use crate::fetch::object::{self, Wanted};
 use crate::fetch::openpgp::{self, Fingerprint, Framing, Keyring};
-use crate::fetch::repository::Refuse;
+use crate::fetch::repository::{Believed, Refuse};
 use crate::fetch::transport::{self, Transport};
 use crate::fetch::url::Url;
 use crate::fetch::{Context, Error, Repository, repository};
@@ -146,7 +146,7 @@ impl repository::Reader for Reader<'_> {
         }
     }
 
-    fn cached(&self) -> Result<Option<Result<Self::State, Refusal>>, Error> {
+    fn cached(&self) -> Result<Option<Believed<Self>>, Error> {
         let record = self.judge.context.store.record(RECORD, &self.key()).map_err(Error::Store)?;
         let complete = |frame| {
             let snapshot = self.believe(frame)?;
