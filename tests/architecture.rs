@@ -42,7 +42,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("provision", &["digest", "epoch", "package", "recipe", "tree"]),
-    ("image", &["crew", "digest", "epoch", "recipe", "tree"]),
+    ("image", &["crew", "digest", "distro", "epoch", "recipe", "tree"]),
     ("inspect", &["digest", "epoch", "image", "lock", "package", "recipe", "tree"]),
     ("boot", &["distro", "epoch", "event", "image", "recipe", "sandbox", "store", "tree"]),
     (

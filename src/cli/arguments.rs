@@ -219,6 +219,10 @@ pub(super) struct ImageLook {
     /// Put a superblock before the hash tree. Kata's runtime expects none
     #[arg(long, help_heading = "Image")]
     pub(super) verity_superblock: bool,
+    /// Partition table: mbr, or gpt with discoverable partitions and without the NVDIMM header
+    /// [default: mbr, and Kata's images have no other]
+    #[arg(long, value_name = "NAME", help_heading = "Image")]
+    pub(super) partition_table: Option<String>,
 }
 
 /// `osbuilder initrd`.

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use osbuilder::inspect::{self, Form, Guest, Line, Report};
+use osbuilder::inspect::{self, Form, Guest, Line, Partition, Report};
 use osbuilder::store::directory;
 use osbuilder::tree::{Kind as FileKind, Tree, TreePath};
 
@@ -84,6 +84,14 @@ fn show_whole(guest: &Guest<'_>, file: &Path, session: &Session) -> Result<(), F
     Ok(())
 }
 
+fn as_words(part: &Partition) -> String {
+    let Partition { number, start, sectors, discoverable } = part;
+    let text = format!("{number}: starts at sector {start}, {sectors} sectors");
+    let Some(gpt) = discoverable else { return text };
+    let mark = if gpt.read_only { ", read-only" } else { "" };
+    format!("{text}, {}, uuid {}{mark}", gpt.purpose, gpt.uuid)
+}
+
 fn facts(report: &Report, file: &Path) -> Vec<(&'static str, String)> {
     let mut rows = vec![
         ("file", file.display().to_string()),
@@ -91,14 +99,18 @@ fn facts(report: &Report, file: &Path) -> Vec<(&'static str, String)> {
         ("sha256", report.digest.to_string()),
     ];
     match &report.form {
-        Form::Image { nvdimm_block, disk_signature, partitions, file_system, hash_tree } => {
+        Form::Image {
+            nvdimm_block,
+            partition_table,
+            disk_signature,
+            partitions,
+            file_system,
+            hash_tree,
+        } => {
             let place = nvdimm_block.map_or("none".to_owned(), |place| format!("at {place}"));
-            rows.push(("form", format!("disk image, signature {disk_signature}")));
+            rows.push(("form", format!("disk image, {partition_table} {disk_signature}")));
             rows.push(("nvdimm", place));
-            for part in partitions {
-                let text = format!("starts at sector {}, {} sectors", part.start, part.sectors);
-                rows.push(("partition", format!("{}: {text}", part.number)));
-            }
+            rows.extend(partitions.iter().map(|part| ("partition", as_words(part))));
             let place = format!("{} at byte {}", file_system.kind, file_system.offset);
             rows.push(("file system", format!("{place}, uuid {}", file_system.uuid)));
             if let Some(tree) = hash_tree {

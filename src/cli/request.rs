@@ -135,5 +135,6 @@ fn options(arguments: &BuildArguments, extra: &Extra) -> Options {
         variant: extra.image.variant.clone(),
         salt: extra.image.salt.clone(),
         verity_superblock: extra.image.verity_superblock.then_some(true),
+        partition_table: extra.image.partition_table.clone(),
     }
 }

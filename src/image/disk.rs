@@ -9,11 +9,12 @@
 use fs_err::File;
 use fs_err::os::unix::fs::FileExt as _;
 
-use super::layout::{Layout, MIB};
+use super::layout::{Identity, Layout, MIB};
+use super::table::{Gpt, SECTOR, Table, halves};
 use super::{Error, Medium, Window, erofs, ext4, nvdimm, read, uuid_of, verity, xfs};
 use crate::digest::{Digest, Hasher};
 use crate::epoch::Epoch;
-use crate::recipe::{FileSystem, ImageOptions};
+use crate::recipe::{FileSystem, ImageOptions, PartitionTable};
 use crate::tree::{Content, Contents, Inode, Kind, Meta, Tree, TreePath};
 
 /// Free bytes that every image has.
@@ -26,7 +27,6 @@ pub struct Plan {
     tree: Tree,
     options: ImageOptions,
     origin: Digest,
-    signature: u32,
     file_system: Planned,
 }
 
@@ -75,11 +75,11 @@ pub fn plan(tree: &Tree, options: &ImageOptions, epoch: Epoch) -> Result<Plan, E
         }
         FileSystem::Xfs => plan_xfs(&tree, options, uuid_of(&origin, "xfs uuid"))?,
     };
-    let signature = Digest::of(format!("osbuilder disk signature {origin}").as_bytes());
-    let signature = u32::from_le_bytes(*signature.as_bytes().first_chunk().expect("32 bytes"));
-    let plan = Plan { tree, options: options.clone(), origin, signature, file_system };
+    let plan = Plan { tree, options: options.clone(), origin, file_system };
     if let Planned::Ext4(_, layout) | Planned::Xfs(_, layout) = &plan.file_system {
-        layout.table(0, signature)?;
+        if let Table::Mbr(table) = layout.table(0, &plan.identity(None)) {
+            table.encode()?;
+        }
         plan.verity(layout)?;
     }
     Ok(plan)
@@ -108,10 +108,10 @@ fn plan_xfs(tree: &Tree, options: &ImageOptions, uuid: [u8; 16]) -> Result<Plann
 /// The sizes that a file may have, from the first on that has room for something behind the start.
 fn layout_of(options: &ImageOptions, step: u64) -> Layout {
     let alignment = alignment(options);
-    let header = Layout::new(0, options.dax_header, false).start();
-    let first = (header + MIB).next_multiple_of(alignment);
+    let start = Layout::new(0, options).start();
+    let first = (start + MIB).next_multiple_of(alignment);
     let size = first.saturating_add(step.saturating_mul(alignment));
-    Layout::new(size, options.dax_header, options.verity.is_some())
+    Layout::new(size, options)
 }
 
 /// What the file's size is a multiple of, in bytes: what was asked for and, for persistent memory,
@@ -136,6 +136,11 @@ fn check_options(options: &ImageOptions) -> Result<(), Error> {
     }
     if options.file_system != FileSystem::Ext4 && block_size != 4096 {
         return bad("block_size", block_size.into(), "with erofs and xfs it is 4096");
+    }
+    if options.dax_header && options.table != PartitionTable::Mbr {
+        let rule = "with a GPT it is off: the disk and the persistent memory behind the header \
+                    would each need the last sector for the table's second copy";
+        return bad("dax_header", 1, rule);
     }
     if free_space_mib > 1 << 24 {
         return bad("free_space_mib", free_space_mib, "it is at most 16777216");
@@ -181,6 +186,9 @@ fn origin(tree: &Tree, options: &ImageOptions, epoch: Epoch) -> Digest {
         FileSystem::Erofs => format!("erofs {:?} {}", options.compression, options.dax_header),
     };
     hasher.update(format!("{kind} {settings:?} {}\n", epoch.seconds()).as_bytes());
+    if let PartitionTable::Gpt(architecture) = options.table {
+        hasher.update(format!("gpt {architecture}\n").as_bytes());
+    }
     if let Some(verity) = &options.verity {
         hasher.update(format!("measured {} {:?}\n", verity.superblock, verity.salt).as_bytes());
     }
@@ -205,21 +213,35 @@ impl Plan {
 
     /// How the data of an image is measured, if it is to be.
     fn verity(&self, layout: &Layout) -> Result<Option<verity::Plan>, Error> {
-        let room = layout.size - layout.end();
+        let room = layout.last_end() - layout.end();
         let plan = |verity| verity::Plan::new(verity, &self.origin, layout.room(), room);
         self.options.verity.as_ref().map(plan).transpose()
     }
 
     /// The smallest image that holds a file system of `size` bytes.
     fn layout_around(&self, size: u64) -> Layout {
-        let alignment = alignment(&self.options);
-        let (header, measured) = (self.options.dax_header, self.options.verity.is_some());
-        let start = Layout::new(0, header, false).start();
-        let mut layout = Layout::new((start + size).next_multiple_of(alignment), header, measured);
+        let (options, alignment) = (&self.options, alignment(&self.options));
+        let start = Layout::new(0, options).start();
+        let mut layout = Layout::new((start + size).next_multiple_of(alignment), options);
         while layout.room() < size {
-            layout = Layout::new(layout.size + alignment, header, measured);
+            layout = Layout::new(layout.size + alignment, options);
         }
         layout
+    }
+
+    /// What the table calls the disk and its partitions: of a measured image with a GPT, the
+    /// partitions are called by their root hash.
+    fn identity(&self, root_hash: Option<&Digest>) -> Identity {
+        let PartitionTable::Gpt(architecture) = self.options.table else {
+            let text = format!("osbuilder disk signature {}", self.origin);
+            let digest = Digest::of(text.as_bytes());
+            let signature = digest.as_bytes().first_chunk().expect("a digest has 32 bytes");
+            return Identity::Mbr(u32::from_le_bytes(*signature));
+        };
+        let uuid = |label| uuid_of(&self.origin, label);
+        let usual = [uuid("root partition uuid"), uuid("verity partition uuid")];
+        let partitions = root_hash.map_or(usual, halves);
+        Identity::Gpt { architecture, disk: uuid("disk uuid"), partitions }
     }
 }
 
@@ -237,7 +259,7 @@ pub fn write(
     threads: usize,
 ) -> Result<Image, Error> {
     let failed = |source| Error::Write { source };
-    let start = Layout::new(0, plan.options.dax_header, false).start();
+    let start = Layout::new(0, &plan.options).start();
     file.set_len(0).map_err(failed)?;
     let (layout, size) = match &plan.file_system {
         Planned::Ext4(file_system, layout) => {
@@ -257,17 +279,32 @@ pub fn write(
             (layout, size)
         }
     };
-    let table = |from| layout.table(from, plan.signature);
-    file.write_all_at(&table(0)?, 0).map_err(failed)?;
-    if layout.header > 0 {
-        file.write_all_at(&nvdimm::info_block(), nvdimm::OFFSET).map_err(failed)?;
-        file.write_all_at(&table(layout.header)?, layout.header).map_err(failed)?;
-    }
     let data = Window::new(file, start, layout.room());
     let measure = |verity: verity::Plan| verity.write(&data, file, layout.end(), threads);
     let verity = plan.verity(&layout)?.map(measure).transpose()?;
+    let identity = plan.identity(verity.as_ref().map(|verity| &verity.root_hash));
+    write_tables(&layout, &identity, file)?;
     let uuid = plan.uuid();
     Ok(Image { size: layout.size, file_system_at: start, file_system_size: size, uuid, verity })
+}
+
+/// Writes the table, and with the header for persistent memory both of them and the block.
+fn write_tables(layout: &Layout, identity: &Identity, file: &File) -> Result<(), Error> {
+    let put =
+        |bytes: &[u8], at| file.write_all_at(bytes, at).map_err(|source| Error::Write { source });
+    let table = |from| match layout.table(from, identity) {
+        Table::Mbr(table) => put(&table.encode()?, from),
+        Table::Gpt(table) => {
+            let (first, backup) = table.encode();
+            put(&first, from)?;
+            put(&backup, layout.size - Gpt::TAIL * SECTOR)
+        }
+    };
+    if layout.header > 0 {
+        put(&nvdimm::info_block(), nvdimm::OFFSET)?;
+        table(layout.header)?;
+    }
+    table(0)
 }
 
 /// Reads what [`write()`] wrote and compares it with the plan, and with the root hash that was told,
@@ -282,12 +319,14 @@ pub fn check(
     threads: usize,
 ) -> Result<(), Error> {
     let disk = read(medium, threads)?;
+    let identity = plan.identity(written.verity.as_ref().map(|verity| &verity.root_hash));
+    let table = Layout::new(written.size, &plan.options).table(0, &identity);
     let facts = [
         (disk.parts.size == written.size, "the size of the image"),
         (disk.parts.file_system_at == written.file_system_at, "the place of the file system"),
         (written.verity.is_some() == plan.options.verity.is_some(), "the hash tree"),
         (disk.parts.hashes.is_some() == written.verity.is_some(), "the partition of the hash tree"),
-        (disk.parts.table.signature == plan.signature, "the signature of the disk"),
+        (disk.parts.table == table, "the partition table"),
         (disk.file_system.summary().uuid == plan.uuid(), "the UUID of the file system"),
     ];
     if let Some((_, what)) = facts.into_iter().find(|(same, _)| !same) {

@@ -58,6 +58,9 @@ pub fn parts(medium: &dyn Medium) -> Result<Parts<'_>, Error> {
         return Err(Error::broken("NVDIMM info block", "it is not the one of Kata's images"));
     }
     let (places, table) = partitions(medium, 0, size)?;
+    if dax_header && matches!(table, Table::Gpt(_)) {
+        return Err(Error::unsupported("NVDIMM info block", "a GPT around it"));
+    }
     if dax_header && partitions(medium, nvdimm::HEADER, size)?.0 != places {
         return Err(Error::broken("partition tables", "they point to different places"));
     }
@@ -77,20 +80,15 @@ fn partitions(
     from: u64,
     size: u64,
 ) -> Result<(Vec<(u64, u64)>, Table), Error> {
-    let mut sector = [0; 512];
-    medium.read_at(from, &mut sector).map_err(|source| Error::Read { source })?;
-    let table = Table::decode(&sector, size.saturating_sub(from))?;
-    if !table.partitions.iter().map(|(number, _)| *number).eq(1..=table.partitions.len())
-        || table.partitions.is_empty()
-    {
+    let table = Table::read(&Window::new(medium, from, size.saturating_sub(from)))?;
+    let found = table.partitions();
+    if found.is_empty() || !found.iter().map(|(number, _)| *number).eq(1..=found.len()) {
         return Err(Error::broken("partition table", "partitions are not numbered from 1 on"));
     }
-    let bytes = |sectors: u32| u64::from(sectors) * SECTOR;
-    let place = |(_, Partition { start, count }): &(usize, Partition)| {
-        let start = from + bytes(*start);
-        (start, start + bytes(*count))
-    };
-    Ok((table.partitions.iter().map(place).collect(), table))
+    let bytes = |sectors: u64| from.saturating_add(sectors.saturating_mul(SECTOR));
+    let place =
+        |(_, partition): &(usize, Partition)| (bytes(partition.start), bytes(partition.end()));
+    Ok((found.iter().map(place).collect(), table))
 }
 
 impl Parts<'_> {
@@ -109,6 +107,12 @@ impl Parts<'_> {
         let covered = parameters.data_blocks.checked_mul(u64::from(parameters.data_block_size));
         if covered != Some(self.data.size().map_err(failed)?) {
             return Err(Error::broken(place, "the parameters do not cover all of partition 1"));
+        }
+        if let Table::Gpt(table) = &self.table
+            && !table.is_of(&parameters.root_hash)
+        {
+            let rule = "the partitions' UUIDs are not the two halves of the root hash";
+            return Err(Error::broken(place, rule));
         }
         let tree = match self.verity_superblock()? {
             Some(_) => hashes.part(verity::BLOCK),

@@ -150,13 +150,25 @@ pub fn inventory(report: &Report) -> BTreeMap<String, String> {
         Form::Initrd { compression } => {
             put("form", format!("initrd, compression {}", compression.name()));
         }
-        Form::Image { nvdimm_block, disk_signature, partitions, file_system, hash_tree } => {
+        Form::Image {
+            nvdimm_block,
+            partition_table,
+            disk_signature,
+            partitions,
+            file_system,
+            hash_tree,
+        } => {
             put("form", "disk image".to_owned());
+            put("partition table", (*partition_table).to_owned());
             put("disk signature", disk_signature.clone());
             put("nvdimm block", nvdimm_block.map_or("none".to_owned(), |at| format!("at {at}")));
             for part in partitions {
                 let text = format!("sectors {} and {} more", part.start, part.sectors);
                 put(&format!("partition {}", part.number), text);
+                let Some(gpt) = &part.discoverable else { continue };
+                let mark = if gpt.read_only { ", read-only" } else { "" };
+                let text = format!("{}, uuid {}, name {}{mark}", gpt.purpose, gpt.uuid, gpt.name);
+                put(&format!("partition {} is", part.number), text);
             }
             put("file system", format!("{}, uuid {}", file_system.kind, file_system.uuid));
             let sizes = format!("{} of {} bytes", file_system.blocks, file_system.block_size);

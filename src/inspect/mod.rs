@@ -29,9 +29,10 @@ pub use runtime::{BadRuntime, Hypervisor, Runtime};
 pub use verdict::{Claim, Finding, Measurement, Verdict, verify};
 
 use crate::digest::Digest;
+use crate::image::table::{Entry, Table, uuid_text};
 use crate::image::{self, Medium, Parts, Stream, initrd};
 use crate::recipe::{Init, InitrdCompression};
-use crate::tree::{Kind, Tree, TreePath};
+use crate::tree::{Kind, Tree, TreePath, escape};
 
 /// Where Kata's tools look for how a guest was made.
 const SUMMARY: &str = "var/lib/osbuilder/osbuilder.yaml";
@@ -76,12 +77,14 @@ pub enum Form {
     Image {
         /// The block that makes it persistent memory for a hypervisor; its place in bytes.
         nvdimm_block: Option<u64>,
-        /// The disk's signature, eight hexadecimal digits.
+        /// The partition table: `mbr`, `gpt`.
+        partition_table: &'static str,
+        /// The disk's signature: eight hexadecimal digits, in a GPT a UUID.
         disk_signature: String,
         /// The partitions of the file as a disk.
         partitions: Vec<Partition>,
         /// What is in the first of them.
-        file_system: FileSystem,
+        file_system: Box<FileSystem>,
         /// The hash tree in the second of them, if there is one.
         hash_tree: Option<HashTree>,
     },
@@ -109,9 +112,25 @@ pub struct Partition {
     /// Its number, from one.
     pub number: usize,
     /// Its first sector of 512 bytes.
-    pub start: u32,
+    pub start: u64,
     /// How many sectors it has.
-    pub sectors: u32,
+    pub sectors: u64,
+    /// What only a GPT says of it.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub discoverable: Option<Discoverable>,
+}
+
+/// What a GPT says of a partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Discoverable {
+    /// What it is for, and the guest's processor: `root-x86-64`, `root-x86-64-verity`.
+    pub purpose: String,
+    /// Its UUID.
+    pub uuid: String,
+    /// Its name; what is not printable is escaped.
+    pub name: String,
+    /// Whether it is marked as read-only.
+    pub read_only: bool,
 }
 
 /// A file system, as its superblock describes it.
@@ -177,51 +196,57 @@ fn read_initrd<'m>(medium: &'m dyn Medium, begin: &[u8]) -> Result<Opened<'m>, i
 fn read_image(medium: &dyn Medium, threads: NonZeroUsize) -> Result<Opened<'_>, image::Error> {
     let disk = image::read(medium, threads.get())?;
     let summary = disk.file_system.summary();
-    let partitions = disk.parts.table.partitions.iter().map(|(number, partition)| Partition {
-        number: *number,
-        start: partition.start,
-        sectors: partition.count,
-    });
     let hash_tree = hash_tree(&disk.parts)?;
     let form = Form::Image {
         hash_tree,
         nvdimm_block: disk.parts.dax_header.then_some(image::nvdimm::OFFSET),
-        disk_signature: format!("{:08x}", disk.parts.table.signature),
-        partitions: partitions.collect(),
-        file_system: FileSystem {
+        partition_table: disk.parts.table.name(),
+        disk_signature: disk.parts.table.identity(),
+        partitions: partitions(&disk.parts.table),
+        file_system: Box::new(FileSystem {
             kind: summary.kind,
             offset: disk.parts.file_system_at,
-            uuid: uuid(&summary.uuid),
+            uuid: uuid_text(&summary.uuid),
             block_size: summary.block_size,
             blocks: summary.blocks,
             free_blocks: summary.free_blocks,
             journal: summary.journal,
             compressed: summary.compressed,
             time: summary.time,
-        },
+        }),
     };
     let (tree, contents) = disk.file_system.into_parts();
     Ok((form, tree, FileContents::of_image(contents)))
 }
 
+fn partitions(table: &Table) -> Vec<Partition> {
+    let discoverable = |entry: &Entry| Discoverable {
+        purpose: entry.role.usual_name(entry.architecture),
+        uuid: uuid_text(&entry.uuid),
+        name: escape(entry.name.as_bytes()),
+        read_only: entry.is_read_only(),
+    };
+    let of = |number: usize| match table {
+        Table::Mbr(_) => None,
+        Table::Gpt(table) => table.entries.get(number.checked_sub(1)?).map(discoverable),
+    };
+    let all = table.partitions().into_iter().map(|(number, partition)| Partition {
+        number,
+        start: partition.start,
+        sectors: partition.count,
+        discoverable: of(number),
+    });
+    all.collect()
+}
+
 fn hash_tree(parts: &Parts<'_>) -> Result<Option<HashTree>, image::Error> {
     let superblock = parts.verity_superblock()?;
     let salt = superblock.as_ref().map(|superblock| superblock.salt_text());
-    Ok(parts.table.partitions.get(1).map(|(_, partition)| HashTree {
-        offset: u64::from(partition.start).saturating_mul(image::table::SECTOR),
+    Ok(parts.table.partitions().get(1).map(|(_, partition)| HashTree {
+        offset: partition.start.saturating_mul(image::table::SECTOR),
         superblock: superblock.is_some(),
         salt,
     }))
-}
-
-/// The UUID with its dashes (RFC 9562).
-fn uuid(bytes: &[u8; 16]) -> String {
-    let mut text = String::new();
-    for (index, byte) in bytes.iter().enumerate() {
-        let dash = if matches!(index, 4 | 6 | 8 | 10) { "-" } else { "" };
-        text.push_str(&format!("{dash}{byte:02x}"));
-    }
-    text
 }
 
 fn init_name<S: serde::Serializer>(init: &Option<Init>, to: S) -> Result<S::Ok, S::Error> {
@@ -394,6 +419,10 @@ mod tests {
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["form"], "image");
         assert_eq!(json["nvdimm_block"], 4096);
+        assert_eq!(
+            (&json["partition_table"], &json["partitions"][0]["uuid"]),
+            (&"mbr".into(), &serde_json::Value::Null)
+        );
         assert_eq!(json["partitions"][0]["start"], 6144);
         assert_eq!(json["file_system"]["offset"], 3 << 20);
         assert_eq!(json["init"], "systemd");
@@ -415,6 +444,6 @@ mod tests {
     #[test]
     fn a_uuid_has_its_dashes() {
         let bytes: [u8; 16] = std::array::from_fn(|index| u8::try_from(index).unwrap());
-        assert_eq!(uuid(&bytes), "00010203-0405-0607-0809-0a0b0c0d0e0f");
+        assert_eq!(uuid_text(&bytes), "00010203-0405-0607-0809-0a0b0c0d0e0f");
     }
 }

@@ -122,6 +122,10 @@ pub fn verify(
         let text = "as persistent memory a kernel refuses it: its size is no multiple of 2 MiB";
         add(Severity::Later, text.to_owned());
     }
+    if let Form::Image { partition_table: "gpt", .. } = guest.report.form {
+        let text = "Kata's images have an MBR: this one needs a kernel with CONFIG_EFI_PARTITION";
+        add(Severity::Later, text.to_owned());
+    }
     if measurement == Measurement::Unchecked {
         let text = "there is a hash tree, and nothing to check it with: give the root hash";
         add(Severity::Later, text.to_owned());

@@ -11,7 +11,7 @@ use super::layer::{
 use super::mistake::{Given, Mistakes, Origin};
 use super::{
     Agent, Compression, ExtraFile, FileSystem, Guest, ImageOptions, Init, InitrdCompression,
-    PackageSet, Policy, Recipe, Scripts, Sources, Surroundings, Variant, Verity,
+    PackageSet, PartitionTable, Policy, Recipe, Scripts, Sources, Surroundings, Variant, Verity,
 };
 use crate::digest::parse_hex;
 use crate::distro::{self, Architecture, Distro, Family, FirstProcess, Release};
@@ -51,11 +51,11 @@ pub(super) fn complete(
     let epoch = layer.epoch.and_then(|given| completer.parsed::<Epoch>(&given));
     let agent = completer.agent(layer.agent.from.as_ref(), surroundings);
     let guest = completer.guest(layer.guest, layer.agent);
-    let image = completer.image(layer.image);
     let initrd_compression = completer.initrd_compression(layer.initrd_compression);
     let extra_files =
         layer.extra_files.into_iter().filter_map(|f| completer.extra_file(f)).collect();
     let architecture = place.as_ref().map(|(_, _, architecture)| *architecture);
+    let image = completer.image(layer.image, architecture);
     let sources = completer.sources(layer.sources, architecture);
     let packages = completer.packages(layer.packages);
     let plain_chroot = layer.plain_chroot.is_some_and(|given| given.value);
@@ -281,7 +281,11 @@ impl Completer<'_> {
         wanted || tarball.is_some()
     }
 
-    fn image(&mut self, layer: ImageLayer) -> Option<ImageOptions> {
+    fn image(
+        &mut self,
+        layer: ImageLayer,
+        architecture: Option<Architecture>,
+    ) -> Option<ImageOptions> {
         let file_system = match layer.file_system {
             Some(given) => self.file_system(&given),
             None => Some(FileSystem::Ext4),
@@ -315,6 +319,8 @@ impl Completer<'_> {
             let message = format!("{} MiB is more than {MOST_MIB} MiB", free_space.value);
             self.mistakes.add(&free_space.origin, message);
         }
+        let table = self.table(layer.partition_table, architecture, layer.dax_header.as_ref());
+        let usual = table.is_none_or(|table| table == PartitionTable::Mbr);
         let verity =
             self.verity(layer.measured, layer.variant, layer.salt, layer.verity_superblock);
         Some(ImageOptions {
@@ -322,11 +328,38 @@ impl Completer<'_> {
             block_size: u32::try_from(block_size.value).ok()?,
             free_space_mib: free_space.value,
             alignment_mib: alignment.value,
-            dax_header: layer.dax_header.is_none_or(|given| given.value),
+            dax_header: layer.dax_header.map_or(usual, |given| given.value),
             journal: layer.journal.is_some_and(|given| given.value),
             compression: compression?,
             verity: verity?,
+            table: table?,
         })
+    }
+
+    /// Only one of the two disks that the NVDIMM header makes of an image could have its GPT's second
+    /// copy in the last sector.
+    fn table(
+        &mut self,
+        given: Maybe<String>,
+        architecture: Option<Architecture>,
+        dax_header: Option<&Given<bool>>,
+    ) -> Option<PartitionTable> {
+        let Some(given) = given else { return Some(PartitionTable::Mbr) };
+        if !self.one_of(&given, &[("mbr", false), ("gpt", true)])? {
+            return Some(PartitionTable::Mbr);
+        }
+        if let Some(header) = dax_header.filter(|header| header.value) {
+            let message = "the NVDIMM header cannot stand with a GPT: two disks would each need the \
+                           last sector for their table's second copy";
+            self.mistakes.add(&header.origin, message);
+        }
+        let text = format!(
+            "{}Kata's images have an MBR, and no NVDIMM header stands with a GPT: the runtime must \
+             attach this one as a block device, to a kernel with CONFIG_EFI_PARTITION",
+            given.origin
+        );
+        self.remarks.push(Event::warning(text));
+        architecture.map(PartitionTable::Gpt)
     }
 
     /// A label alone asks for nothing: Kata gives one to every image.

@@ -211,7 +211,7 @@ struct ImageTable {
     /// the NVDIMM header always a multiple of two MiB.
     #[schemars(with = "u64")]
     alignment_mib: Number,
-    /// Whether the NVDIMM header precedes the disk. Default: yes.
+    /// Whether the NVDIMM header precedes the disk. Default: yes, with a GPT no.
     #[schemars(with = "bool")]
     dax_header: Switch,
     /// Whether an ext4 gets a journal. Default: no.
@@ -233,6 +233,9 @@ struct ImageTable {
     /// Whether a superblock precedes the hash tree; Kata's runtime expects none. Default: no.
     #[schemars(with = "bool")]
     verity_superblock: Switch,
+    /// The partition table: `mbr` (the default), or `gpt` with discoverable partitions.
+    #[schemars(with = "String")]
+    partition_table: Text,
 }
 
 /// A file or directory of this machine and its place in the guest.
@@ -415,6 +418,7 @@ impl Reader<'_> {
             variant: self.maybe(table.variant),
             salt: self.maybe(table.salt),
             verity_superblock: self.maybe(table.verity_superblock),
+            partition_table: self.maybe(table.partition_table),
         }
     }
 

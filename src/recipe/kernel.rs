@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Compression, FileSystem, ImageOptions, InitrdCompression};
+use super::{Compression, FileSystem, ImageOptions, InitrdCompression, PartitionTable};
 
 /// The options that are built in.
 #[derive(Debug, Clone, Default)]
@@ -49,6 +49,9 @@ impl KernelConfiguration {
         if is_erofs && options.compression != Compression::None {
             needed.push(("EROFS_FS_ZIP", "an erofs that is compressed"));
         }
+        if options.table != PartitionTable::Mbr {
+            needed.push(("EFI_PARTITION", "an image with a GPT"));
+        }
         if options.verity.is_some() {
             needed.push(("DM_VERITY", "a measured image"));
         }
@@ -59,6 +62,7 @@ impl KernelConfiguration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::distro::Architecture;
     use crate::recipe::Verity;
 
     /// As in Kata's fragments: gzip only, erofs with LZ4, XFS as a module here.
@@ -85,6 +89,9 @@ mod tests {
         assert_eq!(with(FileSystem::Xfs, Compression::Lz4), 1);
         let measured = ImageOptions { verity: Some(Verity::default()), ..ImageOptions::KATA };
         assert!(kernel.refuses_image(&measured)[0].contains("CONFIG_DM_VERITY"));
+        let table = PartitionTable::Gpt(Architecture::X86_64);
+        let gpt = ImageOptions { table, ..ImageOptions::KATA };
+        assert!(kernel.refuses_image(&gpt)[0].contains("CONFIG_EFI_PARTITION"));
     }
 
     #[test]

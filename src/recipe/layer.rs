@@ -104,6 +104,7 @@ pub(super) struct ImageLayer {
     /// In hexadecimal digits.
     pub(super) salt: Maybe<String>,
     pub(super) verity_superblock: Maybe<bool>,
+    pub(super) partition_table: Maybe<String>,
 }
 
 /// A file of the host and its place in the guest.
@@ -210,6 +211,7 @@ impl ImageLayer {
             variant: self.variant.or(lower.variant),
             salt: self.salt.or(lower.salt),
             verity_superblock: self.verity_superblock.or(lower.verity_superblock),
+            partition_table: self.partition_table.or(lower.partition_table),
         }
     }
 }

@@ -286,6 +286,8 @@ pub struct ImageOptions {
     pub compression: Compression,
     /// A hash tree in a second partition (`MEASURED_ROOTFS`), if there is to be one.
     pub verity: Option<Verity>,
+    /// The partition table.
+    pub table: PartitionTable,
 }
 
 impl ImageOptions {
@@ -299,7 +301,18 @@ impl ImageOptions {
         journal: false,
         compression: Compression::Lz4hc,
         verity: None,
+        table: PartitionTable::Mbr,
     };
+}
+
+/// Partition tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartitionTable {
+    /// That of a PC disk: what Kata's runtime and kernels are made for.
+    Mbr,
+    /// That of UEFI, whose types of partitions name the guest's processor. It cannot stand with the
+    /// NVDIMM header.
+    Gpt(Architecture),
 }
 
 /// How an image is measured.

@@ -74,6 +74,8 @@ pub struct Options {
     pub salt: Option<String>,
     /// `--verity-superblock`.
     pub verity_superblock: Option<bool>,
+    /// `--partition-table`.
+    pub partition_table: Option<String>,
 }
 
 /// The ends of names of tarballs that Kata's packaging makes.
@@ -122,6 +124,7 @@ pub(super) fn read(options: &Options, mistakes: &mut Mistakes) -> Layer {
             variant: text("--variant", options.variant.as_ref()),
             salt: text("--salt", options.salt.as_ref()),
             verity_superblock: given("--verity-superblock", options.verity_superblock),
+            partition_table: text("--partition-table", options.partition_table.as_ref()),
             ..ImageLayer::default()
         },
         initrd_compression: text("--compression", options.initrd_compression.as_ref()),

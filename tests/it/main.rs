@@ -15,6 +15,7 @@ mod everything;
 mod ext4;
 mod ext4_hostile;
 mod floods;
+mod gpt;
 mod hosts;
 mod image;
 mod judge;

@@ -5,33 +5,25 @@
 //! is zero: nothing ever boots from this table, and libparted's stub has no meaning in a guest. The
 //! signature comes from the content. Specification: UEFI 2.10, section 5.2.1.
 
-use super::Error;
+use super::{Partition, SECTOR, check};
+use crate::image::Error;
 
-/// Bytes of a sector, the unit of all numbers in the table.
-pub const SECTOR: u64 = 512;
 const SIGNATURE_AT: usize = 440;
 const ENTRIES_AT: usize = 446;
 const ENTRY: usize = 16;
 const LINUX: u8 = 0x83;
 const ACTIVE: u8 = 0x80;
+/// The type by which a table of UEFI protects itself from who knows this one only.
+const PROTECTIVE: u8 = 0xEE;
 const MAGIC: [u8; 2] = [0x55, 0xAA];
 /// Addresses by cylinder, head and sector are computed with this shape, and stop at its end.
 const HEADS: u64 = 255;
 const SECTORS: u64 = 63;
 const CYLINDERS: u64 = 1024;
 
-/// A stretch of a disk, in sectors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Partition {
-    /// The first sector.
-    pub start: u32,
-    /// How many.
-    pub count: u32,
-}
-
 /// A table as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Table {
+pub struct Mbr {
     /// The disk's signature.
     pub signature: u32,
     /// The primary partitions in use, by number from 1 on.
@@ -40,38 +32,54 @@ pub struct Table {
     pub active: Option<usize>,
 }
 
-impl Partition {
-    /// The partition from byte `start` to byte `end`, both at whole sectors.
+/// Whether a sector holds the table that stands before one of UEFI: a first entry of its type.
+pub(super) fn is_protective(bytes: &[u8; 512]) -> bool {
+    bytes.get(ENTRIES_AT + 4) == Some(&PROTECTIVE)
+}
+
+/// The 512 bytes of the table that protects one of UEFI on a disk of so many sectors.
+pub(super) fn protective(sectors: u64) -> [u8; 512] {
+    let mut bytes = [0; 512];
+    let count = u32::try_from(sectors.saturating_sub(1)).unwrap_or(u32::MAX);
+    let start = 1_u32.to_le_bytes();
+    let [a, b, c] = by_cylinder(1);
+    // UEFI has its own value for what cannot be said.
+    let [d, e, f] = match sectors.saturating_sub(1) {
+        last if last < HEADS * SECTORS * CYLINDERS => by_cylinder(last),
+        _ => [0xFF; 3],
+    };
+    let entry = [&[0, a, b, c, PROTECTIVE, d, e, f], &start[..], &count.to_le_bytes()].concat();
+    let end = ENTRIES_AT + ENTRY;
+    bytes[ENTRIES_AT..end].copy_from_slice(&entry);
+    bytes[510..].copy_from_slice(&MAGIC);
+    bytes
+}
+
+impl Mbr {
+    /// The 512 bytes of a table with these partitions.
     ///
     /// # Errors
     /// [`Error::TooLarge`] when the sectors have no 32-bit numbers (2 TiB).
-    pub(super) fn between(start: u64, end: u64) -> Result<Self, Error> {
-        let sectors = |bytes: u64| u32::try_from(bytes / SECTOR).ok();
-        let both = sectors(start).zip(sectors(end));
-        let rule = || "a disk has less than 2 TiB".to_owned();
-        let (first, behind) =
-            both.ok_or_else(|| Error::TooLarge { format: "a partition table", rule: rule() })?;
-        Ok(Self { start: first, count: behind - first })
-    }
-}
-
-impl Table {
-    /// The 512 bytes of a table with these partitions.
-    pub(super) fn encode(&self) -> [u8; 512] {
+    pub(in crate::image) fn encode(&self) -> Result<[u8; 512], Error> {
         let mut bytes = [0; 512];
         bytes[SIGNATURE_AT..][..4].copy_from_slice(&self.signature.to_le_bytes());
         for (number, Partition { start, count }) in &self.partitions {
             let entry = &mut bytes[ENTRIES_AT + (number - 1) * ENTRY..][..ENTRY];
             entry[0] = if self.active == Some(*number) { ACTIVE } else { 0 };
-            let last = u64::from(*start) + u64::from(*count) - 1;
-            entry[1..4].copy_from_slice(&by_cylinder(u64::from(*start)));
+            let last = start.saturating_add(*count).saturating_sub(1);
+            let rule = || "a disk has less than 2 TiB".to_owned();
+            let both = u32::try_from(*start).ok().zip(u32::try_from(*count).ok());
+            let both = both.filter(|_| last < u64::from(u32::MAX));
+            let (first, sectors) =
+                both.ok_or_else(|| Error::TooLarge { format: "a partition table", rule: rule() })?;
+            entry[1..4].copy_from_slice(&by_cylinder(*start));
             entry[4] = LINUX;
             entry[5..8].copy_from_slice(&by_cylinder(last));
-            entry[8..12].copy_from_slice(&start.to_le_bytes());
-            entry[12..].copy_from_slice(&count.to_le_bytes());
+            entry[8..12].copy_from_slice(&first.to_le_bytes());
+            entry[12..].copy_from_slice(&sectors.to_le_bytes());
         }
         bytes[510..].copy_from_slice(&MAGIC);
-        bytes
+        Ok(bytes)
     }
 
     /// Reads a table and checks that its partitions lie on a disk of `size` bytes and apart.
@@ -88,8 +96,8 @@ impl Table {
         for (number, entry) in (1..).zip(entries.as_chunks::<ENTRY>().0) {
             let [.., a, b, c, d, e, f, g, h] = *entry;
             let partition = Partition {
-                start: u32::from_le_bytes([a, b, c, d]),
-                count: u32::from_le_bytes([e, f, g, h]),
+                start: u32::from_le_bytes([a, b, c, d]).into(),
+                count: u32::from_le_bytes([e, f, g, h]).into(),
             };
             if entry[0] == ACTIVE {
                 active = active.or(Some(number));
@@ -103,33 +111,10 @@ impl Table {
                 }
             }
         }
-        check(&partitions, size)?;
+        check(&partitions, 1, size / SECTOR)?;
         let [a, b, c, d] = [440, 441, 442, 443].map(|at| bytes[at]);
         Ok(Self { signature: u32::from_le_bytes([a, b, c, d]), partitions, active })
     }
-}
-
-fn check(partitions: &[(usize, Partition)], size: u64) -> Result<(), Error> {
-    let mut ranges: Vec<_> = partitions
-        .iter()
-        .map(|(number, partition)| {
-            let start = u64::from(partition.start);
-            (start, start.saturating_add(u64::from(partition.count)), number)
-        })
-        .collect();
-    ranges.sort_unstable();
-    let mut behind = 1;
-    for (start, end, number) in ranges {
-        let place = format!("partition {number}");
-        if start < behind || end <= start {
-            return Err(Error::broken(place, "it is empty or overlaps with another or the table"));
-        }
-        if end > size / SECTOR {
-            return Err(Error::broken(place, "it ends beyond the disk"));
-        }
-        behind = end;
-    }
-    Ok(())
 }
 
 /// The old way of addressing: head, sector (from 1) with the upper cylinder bits, cylinder.
@@ -150,40 +135,45 @@ mod tests {
 
     const SIZE: u64 = 128 << 20;
 
-    fn table() -> Table {
-        let partition = Partition::between(1 << 20, SIZE).unwrap();
-        Table { signature: 0x1234_5678, partitions: vec![(1, partition)], active: None }
+    fn table() -> Mbr {
+        let partition = Partition::between(1 << 20, SIZE);
+        Mbr { signature: 0x1234_5678, partitions: vec![(1, partition)], active: None }
     }
 
     #[test]
     fn the_entry_equals_that_of_parted() {
         // parted 3.5: mklabel msdos, mkpart primary 1MiB 100%, on a disk of 128 MiB.
-        let bytes = table().encode();
+        let bytes = table().encode().unwrap();
         let entry = [0, 32, 33, 0, 0x83, 81, 1, 16, 0, 8, 0, 0, 0, 248, 3, 0];
         assert_eq!(bytes[446..462], entry);
-        assert_eq!(Table::decode(&bytes, SIZE).unwrap(), table());
+        assert_eq!(Mbr::decode(&bytes, SIZE).unwrap(), table());
         assert_eq!(by_cylinder(u64::from(u32::MAX)), [0xFE, 0xFF, 0xFF]);
     }
 
     #[test]
     fn tables_that_lead_elsewhere_are_refused() {
-        let good = table().encode();
+        let good = table().encode().unwrap();
         for (at, value) in [(510, 0), (450, 0xEE), (461, 0xFF), (454, 1)] {
             let mut bad = good;
             bad[at] = value;
             if at == 454 {
                 bad[454..458].copy_from_slice(&0_u32.to_le_bytes());
             }
-            assert!(Table::decode(&bad, SIZE).is_err(), "{value} at {at}");
+            assert!(Mbr::decode(&bad, SIZE).is_err(), "{value} at {at}");
         }
         let mut twice = table();
         twice.partitions.push((2, twice.partitions[0].1));
-        assert!(Table::decode(&twice.encode(), SIZE).is_err());
+        assert!(Mbr::decode(&twice.encode().unwrap(), SIZE).is_err());
     }
 
     #[test]
     fn f20_a_disk_of_two_tebibytes_is_refused() {
-        assert!(Partition::between(1 << 20, (1 << 41) - 512).is_ok());
-        assert!(Partition::between(1 << 20, 1 << 41).is_err());
+        let of = |end| {
+            let partitions = vec![(1, Partition::between(1 << 20, end))];
+            Mbr { signature: 1, partitions, active: None }.encode()
+        };
+        assert!(of((1 << 41) - 512).is_ok());
+        let error = of(1 << 41).unwrap_err().to_string();
+        assert!(error.contains("less than 2 TiB"), "{error}");
     }
 }
