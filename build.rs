@@ -8,10 +8,11 @@ use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 
 /// What a configured tree depends on: the rooms that make it, and the libraries.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     "Cargo.lock",
     "src/configure",
     "src/distro",
+    "src/lua",
     "src/package",
     "src/resolve",
     "src/sandbox",

@@ -15,6 +15,7 @@ pub mod image;
 pub mod inspect;
 mod installed;
 pub mod lock;
+pub mod lua;
 pub mod output;
 pub mod package;
 pub mod provision;

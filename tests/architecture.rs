@@ -34,11 +34,12 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("sandbox", &["tree"]),
+    ("lua", &["package", "sandbox"]),
     (
         "configure",
         &[
-            "crew", "digest", "distro", "epoch", "event", "package", "recipe", "sandbox", "store",
-            "tree", "unpack",
+            "crew", "digest", "distro", "epoch", "event", "lua", "package", "recipe", "sandbox",
+            "store", "tree", "unpack",
         ],
     ),
     ("provision", &["digest", "epoch", "package", "recipe", "tree"]),

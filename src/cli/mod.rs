@@ -93,6 +93,9 @@ impl Session {
 
 /// Runs the program and returns its exit status.
 pub(super) fn run() -> ExitCode {
+    if let Some(outcome) = osbuilder::lua::run(std::env::args_os()) {
+        return of_script(outcome);
+    }
     let arguments = Arguments::parse();
     let environment = Environment::read();
     let manner = Manner::choose(arguments.json);
@@ -108,6 +111,14 @@ pub(super) fn run() -> ExitCode {
         .and_then(|()| perform(arguments.verb, &session));
     session.show.finish();
     outcome.unwrap_or_else(|failure| failure.tell(manner))
+}
+
+/// The end of a script of a package, which this program was started for inside a sandbox. What it
+/// tells goes to whoever builds, as every script's output does.
+fn of_script(outcome: Result<(), osbuilder::lua::Error>) -> ExitCode {
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    let _gone = writeln!(io::stderr().lock(), "{error}");
+    ExitCode::FAILURE
 }
 
 fn perform(verb: Verb, session: &Session) -> Result<ExitCode, Failure> {

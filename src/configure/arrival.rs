@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use crate::tree::{Tree, TreePath};
 
 /// The step of each path that is not there from the beginning.
-pub(super) fn steps<'a>(
+pub(super) fn steps(
     tree: &Tree,
-    brought: impl Iterator<Item = (usize, &'a TreePath)>,
+    brought: impl Iterator<Item = (usize, TreePath)>,
 ) -> BTreeMap<TreePath, usize> {
     let mut steps = BTreeMap::new();
     for (step, path) in brought {
-        steps.entry(path.clone()).or_insert(step);
+        steps.entry(path).or_insert(step);
     }
     for (path, ..) in tree.walk() {
         let mut above = if steps.contains_key(&path) { None } else { path.parent() };

@@ -34,7 +34,7 @@ use crate::unpack::{self, Installed, Unpacked};
 use foreign::Runner;
 
 /// Changes whenever the same input would be configured differently: then old results do not count.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// The kind of record that holds a configured tree.
 const RECORD: &str = "configured";
 

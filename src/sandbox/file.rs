@@ -5,7 +5,7 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, openat, openat2, renameat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, openat, openat2, renameat};
 use rustix::io::{Errno, Result};
 
 use crate::tree::TreePath;
@@ -56,19 +56,50 @@ pub(super) fn rename(root: &OwnedFd, from: &TreePath, to: &TreePath) -> Result<(
     renameat(&from, old, &to, new)
 }
 
-pub(super) fn replace(root: &OwnedFd, path: &TreePath, mut bytes: &[u8]) -> Result<()> {
+/// Copies an open file of this host to a path where nothing is, as a program.
+pub(super) fn copy(root: &OwnedFd, path: &TreePath, from: impl std::os::fd::AsFd) -> Result<()> {
     let (folder, name) = open_parent(root, path)?;
-    // A leftover of ours cannot be there; one that a script made is a reason to stop.
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let file = openat(&folder, UNFINISHED, flags, Mode::from_raw_mode(0o644))?;
-    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
+    let file = openat(&folder, name, flags, Mode::from_raw_mode(0o755))?;
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o755))?;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match rustix::io::read(&from, &mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => write_all(&file, buffer.get(..count).unwrap_or_default())?,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<()> {
     while !bytes.is_empty() {
-        match rustix::io::write(&file, bytes) {
+        match rustix::io::write(file, bytes) {
             Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
     }
+    Ok(())
+}
+
+/// Removes a file, if it is there.
+pub(super) fn remove(root: &OwnedFd, path: &TreePath) -> Result<()> {
+    let (folder, name) = open_parent(root, path)?;
+    match rustix::fs::unlinkat(&folder, name, AtFlags::empty()) {
+        Err(Errno::NOENT) => Ok(()),
+        other => other,
+    }
+}
+
+pub(super) fn replace(root: &OwnedFd, path: &TreePath, bytes: &[u8]) -> Result<()> {
+    let (folder, name) = open_parent(root, path)?;
+    // A leftover of ours cannot be there; one that a script made is a reason to stop.
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = openat(&folder, UNFINISHED, flags, Mode::from_raw_mode(0o644))?;
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
+    write_all(&file, bytes)?;
     renameat(&folder, UNFINISHED, &folder, name)
 }
 

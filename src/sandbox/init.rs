@@ -19,7 +19,7 @@ use super::emulator::Emulator;
 use super::kernel::{self, Fork};
 use super::mounts::{self, Root};
 use super::plain::{self, Plain};
-use super::request::{self, Answer, Kind, Parsed};
+use super::request::{self, Answer, Files, Kind, Parsed};
 use super::step::{At, Failure, Step};
 
 /// Where the control socket is after the inherited descriptors are closed.
@@ -254,12 +254,12 @@ fn start(
 ) -> Result<Option<i32>, Failure> {
     let (read, write) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Step::Control)?;
-    let (Some((parsed, program)), Some(output)) = (Parsed::new(asked), output) else {
+    let (Some((parsed, files)), Some(output)) = (Parsed::new(asked), output) else {
         return Err(Failure { step: Step::Control, errno: Errno::PROTO });
     };
     match kernel::clone_process(false).at(Step::Init)? {
         Fork::Child => {
-            let errno = become_program(plan, &parsed, program, output.as_raw_fd());
+            let errno = become_program(plan, &parsed, &files, output.as_raw_fd());
             // If even this cannot be written, the parent reads nothing and sees status 127.
             let _told = rustix::io::write(&write, &errno.raw_os_error().to_ne_bytes());
             kernel::leave(127)
@@ -281,7 +281,7 @@ fn start(
 ///
 /// Everything beyond the first three descriptors is closed on execution: all of ours are opened
 /// so, and nothing was inherited.
-fn become_program(plan: &Plan, parsed: &Parsed, program: &CStr, output: RawFd) -> Errno {
+fn become_program(plan: &Plan, parsed: &Parsed, files: &Files<'_>, output: RawFd) -> Errno {
     let prepared = rustix::process::setsid().and_then(|_| {
         for number in [1, 2] {
             kernel::copy_descriptor(output, number)?;
@@ -293,7 +293,11 @@ fn become_program(plan: &Plan, parsed: &Parsed, program: &CStr, output: RawFd) -
             let limit = Rlimit { current: Some(most), maximum: Some(most) };
             rustix::process::setrlimit(resource, limit)?;
         }
-        rustix::process::chdir(c"/")
+        rustix::process::chdir(c"/")?;
+        let Some(input) = files.input else { return Ok(()) };
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let input = rustix::fs::open(input, flags, Mode::empty())?;
+        kernel::copy_descriptor(input.as_raw_fd(), 0)
     });
     if let Err(errno) = prepared {
         return errno;
@@ -302,5 +306,5 @@ fn become_program(plan: &Plan, parsed: &Parsed, program: &CStr, output: RawFd) -
     if let Err(errno) = kernel::close_on_exec_from(CONTROL) {
         return errno;
     }
-    kernel::execute(program, &parsed.arguments, &parsed.environment)
+    kernel::execute(files.program, &parsed.arguments, &parsed.environment)
 }

@@ -23,8 +23,10 @@ mod emulator;
 mod file;
 mod filter;
 mod init;
+pub mod inside;
 mod kernel;
 mod mounts;
+mod own;
 mod paths;
 mod plain;
 mod record;
@@ -49,6 +51,7 @@ use rustix::process::{Pid, Resource, WaitOptions};
 
 pub use bound::die_with_us;
 pub use emulator::{Emulator, Machine};
+pub use own::ThisProgram;
 pub use record::{Marks, Node, Record};
 pub use run::{Command, Status};
 pub use step::Step;
@@ -161,6 +164,9 @@ pub enum Error {
         /// The kernel's reason.
         source: std::io::Error,
     },
+    /// This program could not be brought into the tree, to run a script there itself.
+    #[error("cannot bring this program into the sandbox")]
+    NotBrought(#[source] std::io::Error),
     /// A program could not be started: it is missing, or its interpreter is, or it is for another
     /// architecture.
     #[error("cannot execute {program}")]
@@ -374,6 +380,22 @@ impl Sandbox {
     /// [`Error::File`].
     pub fn replace_file(&self, path: &TreePath, bytes: &[u8]) -> Result<(), Error> {
         file::replace(&self.directory, path, bytes).map_err(Error::file(path))
+    }
+
+    /// Brings this very program into a folder of the tree, with all that it takes to run there.
+    ///
+    /// # Errors
+    /// [`Error::NotBrought`].
+    pub fn bring_this_program(&self, folder: &TreePath) -> Result<ThisProgram, Error> {
+        own::bring(&self.directory, folder).map_err(Error::NotBrought)
+    }
+
+    /// Removes a file of the tree, if it is there. Links on the way are followed inside the tree only.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn remove_file(&self, path: &TreePath) -> Result<(), Error> {
+        file::remove(&self.directory, path).map_err(Error::file(path))
     }
 
     /// Renames a file or directory of the tree. Links on the way are followed inside the tree only.

@@ -1,6 +1,6 @@
 //! The few messages between us and the first process of a sandbox.
 //!
-//! One packet each, over a pair of sockets of type `SEQPACKET`. Requests are two counts and texts
+//! One packet each, over a pair of sockets of type `SEQPACKET`. Requests are three counts and texts
 //! that end in NUL; answers are eight bytes, some with a descriptor. The reading side of requests
 //! and the writing side of answers run in a forked child and do not allocate.
 
@@ -14,6 +14,8 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
+
+use super::Command;
 
 /// The longest request: arguments and environment of one program.
 pub(super) const LONGEST: usize = 96 * 1024;
@@ -126,17 +128,19 @@ pub(super) fn receive_answer(socket: BorrowedFd<'_>) -> Result<Option<(Answer, O
     }
 }
 
-/// Writes a request: `texts` are the arguments, then the environment.
+/// Writes a request: the arguments, the environment, and perhaps what the program reads.
 ///
 /// # Errors
 /// `E2BIG` when it is too long, `EINVAL` for a NUL byte in a text.
-pub(super) fn encode(arguments: &[&[u8]], environment: &[&[u8]]) -> Result<Vec<u8>> {
+pub(super) fn encode(command: &Command<'_>) -> Result<Vec<u8>> {
+    let Command { arguments, environment, input } = command;
+    let input = input.as_ref().map(std::slice::from_ref).unwrap_or_default();
     let mut bytes = Vec::new();
-    for texts in [arguments, environment] {
+    for texts in [arguments, environment, input] {
         let count = u32::try_from(texts.len()).map_err(|_| Errno::TOOBIG)?;
         bytes.extend(count.to_ne_bytes());
     }
-    for text in arguments.iter().chain(environment) {
+    for text in arguments.iter().chain(environment).chain(input) {
         if text.contains(&0) {
             return Err(Errno::INVAL);
         }
@@ -153,11 +157,17 @@ pub(super) struct Parsed {
     pub(super) environment: [*const libc::c_char; MOST_TEXTS],
 }
 
+/// The program of a request, and what it reads.
+pub(super) struct Files<'a> {
+    pub(super) program: &'a CStr,
+    pub(super) input: Option<&'a CStr>,
+}
+
 impl Parsed {
     /// Finds the texts in a request. The pointers lead into `request`.
-    pub(super) fn new(request: &[u8]) -> Option<(Self, &CStr)> {
-        let (counts, mut rest) = request.split_first_chunk::<8>()?;
-        let [a, b, c, d, e, f, g, h] = *counts;
+    pub(super) fn new(request: &[u8]) -> Option<(Self, Files<'_>)> {
+        let (counts, mut rest) = request.split_first_chunk::<12>()?;
+        let [a, b, c, d, e, f, g, h, inputs @ ..] = *counts;
         let counts = [[a, b, c, d], [e, f, g, h]].map(u32::from_ne_bytes);
         let null = std::ptr::null();
         let mut parsed = Self { arguments: [null; MOST_TEXTS], environment: [null; MOST_TEXTS] };
@@ -170,7 +180,13 @@ impl Parsed {
                 rest = rest.get(text.count_bytes().checked_add(1)?..)?;
             }
         }
-        rest.is_empty().then_some((parsed, program))
+        let mut input = None;
+        if u32::from_ne_bytes(inputs) == 1 {
+            let text = CStr::from_bytes_until_nul(rest).ok()?;
+            rest = rest.get(text.count_bytes().checked_add(1)?..)?;
+            input = Some(text);
+        }
+        rest.is_empty().then_some((parsed, Files { program, input }))
     }
 }
 
@@ -180,9 +196,16 @@ mod tests {
 
     #[test]
     fn requests_survive_being_sent_and_nonsense_does_not() {
-        let bytes = encode(&[b"/bin/sh", b"-c", b""], &[b"A=1"]).unwrap();
-        let (parsed, program) = Parsed::new(&bytes).unwrap();
-        assert_eq!(program, c"/bin/sh");
+        let command = Command {
+            arguments: vec![b"/bin/sh", b"-c", b""],
+            environment: vec![b"A=1"],
+            input: Some(b"/paths"),
+        };
+        let bytes = encode(&command).unwrap();
+        let (parsed, files) = Parsed::new(&bytes).unwrap();
+        assert_eq!((files.program, files.input), (c"/bin/sh", Some(c"/paths")));
+        let without = encode(&Command { input: None, ..command.clone() }).unwrap();
+        assert_eq!(Parsed::new(&without).unwrap().1.input, None);
         assert_eq!(parsed.arguments.iter().filter(|text| !text.is_null()).count(), 3);
         assert_eq!(parsed.environment.iter().filter(|text| !text.is_null()).count(), 1);
         for end in 0..bytes.len() {
@@ -193,9 +216,10 @@ mod tests {
     #[test]
     fn requests_that_do_not_fit_are_refused() {
         let long = vec![b'a'; LONGEST];
-        assert_eq!(encode(&[&long], &[]), Err(Errno::TOOBIG));
-        assert_eq!(encode(&[&b"x"[..]; MOST_TEXTS], &[]), Err(Errno::TOOBIG));
-        assert_eq!(encode(&[b"a\0b"], &[]), Err(Errno::INVAL));
+        let request = |arguments| encode(&Command { arguments, ..Command::default() });
+        assert_eq!(request(vec![&long]), Err(Errno::TOOBIG));
+        assert_eq!(request(vec![b"x"; MOST_TEXTS]), Err(Errno::TOOBIG));
+        assert_eq!(request(vec![b"a\0b"]), Err(Errno::INVAL));
     }
 
     #[test]

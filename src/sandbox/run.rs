@@ -18,6 +18,8 @@ pub struct Command<'a> {
     pub arguments: Vec<&'a [u8]>,
     /// The whole environment, as `NAME=value`: nothing else is passed on.
     pub environment: Vec<&'a [u8]>,
+    /// The file inside the tree that it reads as its standard input; without one there is nothing.
+    pub input: Option<&'a [u8]>,
 }
 
 /// How a program ended.
@@ -62,7 +64,7 @@ pub(super) fn run(
     let program = escape(command.arguments.first().copied().unwrap_or_default());
     let not_started =
         |errno: Errno| Error::NotStarted { program: program.clone(), source: errno.into() };
-    let bytes = request::encode(&command.arguments, &command.environment).map_err(not_started)?;
+    let bytes = request::encode(command).map_err(not_started)?;
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
     request::send(inside.control.as_fd(), &bytes, Some(write.as_fd()))?;
     drop(write);

@@ -73,6 +73,7 @@ fn probe_in(sandbox: &mut Sandbox, name: &str) -> Result<(Status, String), Error
             b"--quiet",
         ],
         environment: vec![variable.as_bytes(), b"RUST_TEST_THREADS=1"],
+        input: None,
     };
     let mut printed = Vec::new();
     let status = sandbox.run(&command, &mut |bytes| printed.extend_from_slice(bytes))?;
@@ -569,7 +570,7 @@ fn c26_a_tree_whose_proc_or_dev_is_a_link_is_refused() {
 #[test]
 fn s19_a_missing_program_is_named_and_the_next_one_still_runs() {
     let mut sandbox = prepared(Limits::default()).enter().unwrap();
-    let command = Command { arguments: vec![b"/no/such\x1b"], environment: vec![] };
+    let command = Command { arguments: vec![b"/no/such\x1b"], environment: vec![], input: None };
     let error = sandbox.run(&command, &mut |_| {}).unwrap_err();
     assert_eq!(error.to_string(), "cannot execute /no/such\\x1b");
     assert!(probe_in(&mut sandbox, "files").unwrap().0.is_success());

@@ -19,6 +19,8 @@ struct Case {
 const CASES: &[Case] = &[
     Case { name: "rpm-files", packages: &["parity-share"] },
     Case { name: "rpm-order", packages: &["parity-order"] },
+    Case { name: "rpm-triggers", packages: &["parity-triggers"] },
+    Case { name: "rpm-lua", packages: &["parity-lua"] },
 ];
 
 /// What keeps rpmbuild from doing more than a spec says.

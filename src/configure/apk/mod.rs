@@ -179,11 +179,11 @@ fn script_name(package: &Package, kind: ScriptKind) -> String {
 fn brought<'a>(
     packages: &'a [Package],
     steps: &'a [Step],
-) -> impl Iterator<Item = (usize, &'a TreePath)> {
+) -> impl Iterator<Item = (usize, TreePath)> {
     steps.iter().enumerate().flat_map(|(number, step)| {
         let packages = packages.get(step.packages.clone()).unwrap_or_default();
         let entries = packages.iter().flat_map(|package| &package.entries);
-        entries.filter(|entry| entry.is_new).map(move |entry| (number, &entry.place))
+        entries.filter(|entry| entry.is_new).map(move |entry| (number, entry.place.clone()))
     })
 }
 
@@ -246,7 +246,7 @@ impl Run<'_> {
             format!("APK_SCRIPT={kind}"),
         ];
         let environment = environment.iter().map(|variable| variable.as_bytes()).collect();
-        let command = Command { arguments: all, environment };
+        let command = Command { arguments: all, environment, input: None };
         let script = Script { package: &package.name, name: kind.name() };
         script.run(&mut self.sandbox, &command, self.bench.listener)?;
         self.scripts = self.scripts.saturating_add(1);

@@ -37,7 +37,7 @@ impl Setting<'_> {
         let mut all = vec![path.as_bytes()];
         all.extend(arguments.iter().map(|argument| argument.as_bytes()));
         let environment = environment.iter().map(|variable| variable.as_bytes()).collect();
-        let command = Command { arguments: all, environment };
+        let command = Command { arguments: all, environment, input: None };
         let script = Script { package: &package.name, name: kind.name() };
         script.run(sandbox, &command, self.listener)
     }

@@ -2,33 +2,34 @@
 //!
 //! In: packages in the order of installing; out: the tree as `dnf install` leaves it. rpm runs all
 //! `%pretrans`; then for each package its `%pre`, lays its files out, runs its `%post`; and all
-//! `%posttrans` in the end. So the files of a package get onto the disk only after the scripts of those
-//! before it, and owners that it knows by name get the numbers that those scripts have given out; a
-//! name that nobody has is root's, as under rpm.
+//! `%posttrans` in the end. Around them run the triggers that the package sets off (`triggers.rs`),
+//! after them those that wait for files of the whole transaction. So the files of a package get onto
+//! the disk only after the scripts of those before it, and owners that it knows by name get the numbers
+//! that those scripts have given out; a name that nobody has is root's, as under rpm.
 //!
 //! A `%pretrans` or `%pre` that fails stops the build, since rpm would not install the package. After
-//! any other that fails rpm goes on, and so does this, with a warning. Scripts in rpm's own Lua, and
-//! triggers, do not run: each is named in a warning. Specification: rpm-scriptlets(7).
+//! any other that fails rpm goes on, and so does this, with a warning. Scripts for rpm's own Lua are
+//! run by this program itself, inside the sandbox. Specification: rpm-scriptlets(7).
+
+mod run;
+mod triggers;
 
 use super::disk::Disk;
 use super::lay_out::{Baseline, Layout, Mark};
-use super::lines;
 use super::names::Names;
 use super::{Bench, Configuration, Error, arrival, read_back};
 use crate::epoch::Epoch;
-use crate::event::{Event, Stage, Unit};
-use crate::package::rpm::scripts::{Moment, Script};
-use crate::sandbox::Error::NotStarted;
-use crate::sandbox::{Command, Limits, Prepared, Sandbox};
+use crate::package::rpm::scripts::{Body, Moment, Watched};
+use crate::sandbox::{Limits, Prepared};
 use crate::tree::{Content, Inode, Kind, Meta, Tree, TreePath};
 use crate::unpack::rpm::{Entry, Package, Packages};
+use run::Run;
+use triggers::Fired;
 
 /// Where scripts are put to run them; no package has it, and it is gone afterwards.
 const SCRIPTS: &str = ".rpm-scripts";
 /// Directories that scripts find mounted, so that they are there before all packages.
 const MOUNT_POINTS: [&str; 2] = ["dev", "proc"];
-/// Where rpm's scripts look for programs.
-const PATH: &str = "PATH=/sbin:/bin:/usr/sbin:/usr/bin:/usr/X11R6/bin";
 
 /// rpm packages.
 pub(super) struct Rpms(pub(super) Packages);
@@ -43,8 +44,7 @@ impl Configuration for Rpms {
     }
 
     fn scripted(&self) -> Vec<&str> {
-        let runs = |package: &&Package| package.scripts.iter().any(|script| !script.is_lua());
-        let scripted = self.0.as_slice().iter().filter(runs);
+        let scripted = self.0.as_slice().iter().filter(|package| package.has_scripts());
         scripted.map(|package| package.name.as_str()).collect()
     }
 
@@ -54,23 +54,27 @@ impl Configuration for Rpms {
 }
 
 /// Packages whose files are laid out together, because no script stands between them.
+#[derive(Debug, Default)]
 struct Step {
     packages: std::ops::Range<usize>,
 }
 
 /// Divides the sequence where scripts stand, and after packages that bring the list of users.
-fn steps(packages: &[Package]) -> Vec<Step> {
+fn steps(packages: &[Package], fired: &[Fired]) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let mut open = false;
-    for (index, package) in packages.iter().enumerate() {
+    for (index, (package, fired)) in packages.iter().zip(fired).enumerate() {
         let has = |moment| package.scripts.iter().any(|script| script.moment == moment);
         let end = index.saturating_add(1);
         match steps.last_mut() {
-            Some(step) if open && !has(Moment::Before) => step.packages.end = end,
+            Some(step) if open && !has(Moment::Before) && fired.before.is_empty() => {
+                step.packages.end = end;
+            }
             _ => steps.push(Step { packages: index..end }),
         }
         let brings_users = package.entries.iter().any(|entry| is_user_list(&entry.place));
-        open = !has(Moment::After) && !brings_users;
+        let fires = !fired.before_script.is_empty() || !fired.after_script.is_empty();
+        open = !has(Moment::After) && !brings_users && !fires;
     }
     steps
 }
@@ -83,7 +87,8 @@ fn is_user_list(path: &TreePath) -> bool {
 fn run_all(mut tree: Tree, packages: &[Package], bench: &Bench<'_>) -> Result<Tree, Error> {
     let Bench { pack, walls, runner, epoch, .. } = *bench;
     put_scripts(&mut tree, packages, bench)?;
-    let steps = steps(packages);
+    let fired = triggers::fired(packages);
+    let steps = steps(packages, &fired);
     make_mount_points(&mut tree, epoch)?;
     let mut place = arrival::steps(&tree, brought(packages, &steps));
     for path in MOUNT_POINTS {
@@ -95,26 +100,29 @@ fn run_all(mut tree: Tree, packages: &[Package], bench: &Bench<'_>) -> Result<Tr
     let ground = |path: &TreePath| !place.contains_key(path);
     let mark: Mark<'_> = &mut |path, marks| prepared.mark(path, marks);
     layout(&tree, bench).write(&disk, &ground, &mut baseline, mark)?;
-    let mut run = Run { sandbox: prepared.enter()?, bench, scripts: 0 };
-    run.scripts(packages, Moment::BeforeAll)?;
+    let mut run = Run::new(prepared.enter()?, bench, packages);
+    run.scripts(0..packages.len(), Moment::BeforeAll)?;
     for (number, step) in steps.iter().enumerate() {
-        let of_step = packages.get(step.packages.clone()).unwrap_or_default();
-        run.scripts(of_step.get(..1).unwrap_or_default(), Moment::Before)?;
+        let first = fired.get(step.packages.start);
+        run.triggers(first.map_or(&[][..], |fired| &fired.before))?;
+        run.scripts(step.packages.start..step.packages.start.saturating_add(1), Moment::Before)?;
         let names = run.names()?;
         let here = |path: &TreePath| place.get(path) == Some(&number);
+        let of_step = packages.get(step.packages.clone()).unwrap_or_default();
         for entry in of_step.iter().flat_map(|package| &package.entries) {
             give_owner(&mut tree, entry, &names);
         }
-        let mark: Mark<'_> = &mut |path, marks| run.sandbox.mark(path, marks);
+        let mark: Mark<'_> = &mut |path, marks| run.sandbox().mark(path, marks);
         layout(&tree, bench).write(&disk, &here, &mut baseline, mark)?;
-        run.scripts(of_step, Moment::After)?;
+        let last = step.packages.end.saturating_sub(1);
+        let last_fired = fired.get(last);
+        run.triggers(last_fired.map_or(&[][..], |fired| &fired.before_script))?;
+        run.scripts(last..step.packages.end, Moment::After)?;
+        run.triggers(last_fired.map_or(&[][..], |fired| &fired.after_script))?;
     }
-    run.scripts(packages, Moment::AfterAll)?;
-    for package in packages.iter().filter(|package| package.has_triggers) {
-        let text = format!("the triggers of {} did not run", package.name);
-        (bench.listener)(Event::warning(text));
-    }
-    let left = run.sandbox.finish()?;
+    run.scripts(0..packages.len(), Moment::AfterAll)?;
+    run.triggers(&triggers::fired_by_all(packages))?;
+    let left = run.finish()?;
     let reader = read_back::Reader { left: &left, baseline: &baseline, before: &tree, epoch, pack };
     let mut tree = reader.read()?;
     tree.remove(&TreePath::parse(SCRIPTS)?);
@@ -142,29 +150,55 @@ fn put_scripts(tree: &mut Tree, packages: &[Package], bench: &Bench<'_>) -> Resu
     let directory = TreePath::parse(SCRIPTS)?;
     tree.make_directories(&directory, &meta(0o700))?;
     for package in packages {
-        for script in &package.scripts {
-            let Some(text) = &script.text else { continue };
+        for (name, body) in bodies(package) {
+            let Some(text) = &body.text else { continue };
             let kind = Kind::Regular(Content::Inline(text.as_slice().into()));
-            let path = directory.join(file_name(package, script.moment))?;
-            tree.insert(&path, Inode { meta: meta(0o755), kind })?;
+            tree.insert(&directory.join(name)?, Inode { meta: meta(0o755), kind })?;
         }
     }
     Ok(())
 }
 
-fn file_name(package: &Package, moment: Moment) -> String {
+/// Everything that a package has to run, by the name of its file.
+fn bodies(package: &Package) -> Vec<(String, &Body)> {
+    let scripts = package.scripts.iter();
+    let mut bodies: Vec<_> =
+        scripts.map(|script| (script_file(package, script.moment), &script.body)).collect();
+    for watched in [Watched::Packages, Watched::Files, Watched::AllFiles] {
+        for (number, script) in package.triggers(watched).scripts.iter().enumerate() {
+            let body = script.as_ref().map(|script| &script.body);
+            bodies.extend(body.map(|body| (trigger_file(package, watched, number), body)));
+        }
+    }
+    bodies
+}
+
+fn script_file(package: &Package, moment: Moment) -> String {
     format!("{}{}", package.name, moment.name())
 }
 
-/// The paths that each step brings for the first time.
+fn trigger_file(package: &Package, watched: Watched, number: usize) -> String {
+    let kind = match watched {
+        Watched::Packages => "trigger",
+        Watched::Files => "filetrigger",
+        Watched::AllFiles => "transfiletrigger",
+    };
+    format!("{}%{kind}-{number}", package.name)
+}
+
+/// The paths that each step brings for the first time. A directory that no package brings is there as
+/// soon as something in it is.
 fn brought<'a>(
     packages: &'a [Package],
     steps: &'a [Step],
-) -> impl Iterator<Item = (usize, &'a TreePath)> {
+) -> impl Iterator<Item = (usize, TreePath)> {
     steps.iter().enumerate().flat_map(|(number, step)| {
         let packages = packages.get(step.packages.clone()).unwrap_or_default();
         let entries = packages.iter().flat_map(|package| &package.entries);
-        entries.filter(|entry| entry.is_new).map(move |entry| (number, &entry.place))
+        let paths = entries
+            .filter(|entry| entry.is_new)
+            .flat_map(|entry| std::iter::successors(Some(entry.place.clone()), TreePath::parent));
+        paths.filter(|path| !path.is_root()).map(move |path| (number, path))
     })
 }
 
@@ -185,67 +219,4 @@ fn give_owner(tree: &mut Tree, entry: &Entry, names: &Names) {
     if gid == UNKNOWN && !is_root(&entry.group) {
         meta.mode &= !SET_GID;
     }
-}
-
-/// A run of all scripts.
-struct Run<'a> {
-    sandbox: Sandbox,
-    bench: &'a Bench<'a>,
-    scripts: u64,
-}
-
-impl Run<'_> {
-    /// Runs the scripts of packages for one moment, in their order.
-    fn scripts(&mut self, packages: &[Package], moment: Moment) -> Result<(), Error> {
-        for package in packages {
-            for script in package.scripts.iter().filter(|script| script.moment == moment) {
-                self.script(package, script)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn script(&mut self, package: &Package, script: &Script) -> Result<(), Error> {
-        let listener = self.bench.listener;
-        if script.is_lua() {
-            let (name, moment) = (&package.name, script.moment.name());
-            let text =
-                format!("the {moment} script of {name} is for rpm's own Lua and did not run");
-            listener(Event::warning(text));
-            return Ok(());
-        }
-        let path = format!("/{SCRIPTS}/{}", file_name(package, script.moment));
-        let mut arguments: Vec<&[u8]> = script.program.iter().map(Vec::as_slice).collect();
-        if script.text.is_some() {
-            // How many instances of the package there are then.
-            arguments.extend([path.as_bytes(), b"1"]);
-        }
-        let epoch = format!("SOURCE_DATE_EPOCH={}", self.bench.epoch.seconds());
-        let command = Command { arguments, environment: vec![PATH.as_bytes(), epoch.as_bytes()] };
-        let line = lines::Script { package: &package.name, name: script.moment.name() };
-        match line.run(&mut self.sandbox, &command, listener) {
-            Err(error) if !script.moment.is_critical() && is_the_script_s(&error) => {
-                listener(Event::warning(format!("{error}; rpm goes on after this, too")));
-            }
-            outcome => outcome?,
-        }
-        self.scripts = self.scripts.saturating_add(1);
-        let (stage, unit, done) = (Stage::Configure, Unit::Scripts, self.scripts);
-        listener(Event::Progress { stage, done, total: None, unit });
-        Ok(())
-    }
-
-    /// Who has which number now.
-    fn names(&self) -> Result<Names, Error> {
-        let read = |name: &str| -> Result<Vec<u8>, Error> {
-            Ok(self.sandbox.read_file(&TreePath::parse(name)?)?)
-        };
-        Ok(Names::read(&read("etc/passwd")?, &read("etc/group")?))
-    }
-}
-
-/// Whether a failure is the script's own: it ended badly, or its program is not there.
-const fn is_the_script_s(error: &Error) -> bool {
-    let not_started = matches!(error, Error::ScriptNotRun { source: NotStarted { .. }, .. });
-    not_started || matches!(error, Error::ScriptFailed { .. })
 }

@@ -120,6 +120,15 @@ pub const SCRIPT_PROGRAMS: [u32; 4] = [1085, 1086, 1087, 1088];
 pub const SCRIPTS: [u32; 4] = [1023, 1024, 1025, 1026];
 /// Names that triggers wait for.
 pub const TRIGGER_NAME: u32 = 1066;
+/// Triggers: names, versions, flags and the numbers of their scripts; scripts, programs and flags of
+/// these; priorities, which those of packages do not have.
+pub const TRIGGERS: [u32; 8] = [1066, 1067, 1068, 1069, 1065, 1092, 5027, 0];
+/// The same of triggers that wait for files of a package.
+pub const FILE_TRIGGERS: [u32; 8] = [5069, 5071, 5072, 5070, 5066, 5067, 5068, 5084];
+/// The same of triggers that wait for files of a transaction.
+pub const TRANSACTION_FILE_TRIGGERS: [u32; 8] = [5079, 5081, 5082, 5080, 5076, 5077, 5078, 5085];
+/// Flags of the scripts before and after installing, before and after the whole transaction.
+pub const SCRIPT_FLAGS: [u32; 4] = [5020, 5021, 5024, 5025];
 /// Devices of files in the builder's file system.
 pub const FILE_DEVICES: u32 = 1095;
 /// Inodes of files in the builder's file system.

@@ -16,9 +16,10 @@ use crate::event::Listener;
 use crate::lock::LockedPackage;
 use crate::package::PackageName;
 use crate::package::rpm::database::{self, Transaction};
+use crate::package::rpm::files::File;
 use crate::package::rpm::info::{self, Info};
 use crate::package::rpm::order::order;
-use crate::package::rpm::scripts::{self, Script};
+use crate::package::rpm::scripts::{self, Condition, Script, Triggers, Watched};
 use crate::recipe::Recipe;
 use crate::store::Store;
 use crate::tree::{Content, Inode, Kind, Meta, Tree, TreePath};
@@ -35,10 +36,54 @@ pub struct Package {
     pub name: PackageName,
     /// Its scripts that run when it is installed.
     pub scripts: Vec<Script>,
-    /// Whether it has triggers: scripts that wait for others' files.
-    pub has_triggers: bool,
+    /// Its triggers: those that wait for packages, for a package's files, for a transaction's.
+    pub triggers: [Triggers; 3],
+    /// What its header lists, in that order.
+    pub listed: Vec<Listed>,
+    /// What its header says of it, as [`info::parse`] reads it.
+    pub record: String,
     /// What it brings, in the order of its header.
     pub entries: Vec<Entry>,
+}
+
+/// A path that a package's header lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// As the header has it, with a leading slash.
+    pub path: Box<[u8]>,
+    /// Whether it counts as installed.
+    pub is_there: bool,
+}
+
+impl Listed {
+    /// The directory that it is in, with a final slash.
+    pub fn folder(&self) -> &[u8] {
+        let end = self.path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
+        self.path.get(..end).unwrap_or_default()
+    }
+}
+
+impl Package {
+    /// Its triggers of one kind.
+    pub const fn triggers(&self, watched: Watched) -> &Triggers {
+        let [packages, files, all_files] = &self.triggers;
+        match watched {
+            Watched::Packages => packages,
+            Watched::Files => files,
+            Watched::AllFiles => all_files,
+        }
+    }
+
+    /// Whether anything of it runs.
+    pub fn has_scripts(&self) -> bool {
+        !self.scripts.is_empty() || self.triggers.iter().any(|all| !all.scripts.is_empty())
+    }
+
+    /// Whether it is what a trigger waits for, by what it provides.
+    pub fn meets(&self, condition: &Condition) -> bool {
+        let infos = info::parse(&self.record).unwrap_or_default();
+        infos.first().is_some_and(|info| condition.is_met_by(&info.provides))
+    }
 }
 
 /// A file or directory of a package.
@@ -122,13 +167,25 @@ pub(super) fn unpack(opened: Opened, recipe: &Recipe, epoch: Epoch) -> Result<Un
     let merged = merge::merge(&rpms, mtime)?;
     let (mut tree, entries, states) = (merged.tree, merged.entries, merged.states);
     write_database(&mut tree, &rpms, &states, (recipe, epoch))?;
-    let packages = rpms.iter().zip(entries).map(|((name, rpm), entries)| Package {
+    let records = sequence.iter().filter_map(|number| records.get(*number));
+    let packages = rpms.iter().zip(entries).zip(records);
+    let packages = packages.map(|(((name, rpm), entries), record)| Package {
         name: name.clone(),
         scripts: scripts::scripts(&rpm.head.header),
-        has_triggers: scripts::has_triggers(&rpm.head.header),
+        triggers: [Watched::Packages, Watched::Files, Watched::AllFiles]
+            .map(|watched| scripts::triggers(&rpm.head.header, watched)),
+        listed: listed(rpm),
+        record: record.clone(),
         entries,
     });
     Ok(Unpacked { packages: Installed::Rpm(Packages(packages.collect())), tree })
+}
+
+/// What the header of a package lists.
+fn listed(rpm: &Rpm) -> Vec<Listed> {
+    let listed =
+        |file: &File| Listed { path: [b"/", file.path.as_bytes()].concat().into(), is_there: true };
+    rpm.files.iter().map(listed).collect()
 }
 
 /// Puts rpm's database into the tree.
