@@ -17,7 +17,7 @@ use crate::image::{self, initrd, verity};
 use crate::inspect;
 use crate::recipe::{ImageOptions, Init, InitrdCompression, Recipe};
 use crate::store::{Output, OutputDirectory, directory};
-use crate::tree::{Contents, Kind, Tree};
+use crate::tree::{Content, Contents, Kind, Tree};
 use crate::workshop::{Error, Workshop};
 
 /// What an output is made of.
@@ -163,7 +163,7 @@ pub fn write_image(
         Ok((plan, written.map_err(failed)?))
     })?;
     let check = || image::check(&plan, &written, output.file(), threads);
-    let examined = examine(&output, check, path, workshop)?;
+    let examined = examine(&output, check, &source, path, workshop)?;
     let measurement = (options.verity.as_ref().zip(written.verity))
         .map(|(verity, parameters)| begin_measurement(parameters, &verity.variant, path, workshop))
         .transpose()?;
@@ -222,7 +222,7 @@ pub fn write_initrd(
         let difference = "the files of the archive are not those of the tree".to_owned();
         Err(image::Error::Differs { difference })
     };
-    let examined = examine(&output, check, path, workshop)?;
+    let examined = examine(&output, check, &source, path, workshop)?;
     finish(output, examined, &source, path, workshop)
 }
 
@@ -245,11 +245,18 @@ type Examined = (Digest, u64);
 fn examine(
     output: &Output,
     check: impl Fn() -> Result<(), image::Error> + Sync,
+    source: &Source<'_>,
     path: &Path,
     workshop: &Workshop<'_>,
 ) -> Result<Examined, Error> {
     let path = || path.to_owned();
-    let check = || check().map_err(|source| Error::Check { path: path(), source }).map(|()| None);
+    let check = || match check() {
+        Ok(()) => Ok(None),
+        Err(error) => Err(match damage(&error, source) {
+            Some(source) => Error::Image { path: path(), source },
+            None => Error::Check { path: path(), source: error },
+        }),
+    };
     let hash = || {
         let whole = FromStart { file: output.file(), offset: 0 };
         let unread = |source| Error::Image { path: path(), source: image::Error::Read { source } };
@@ -261,6 +268,23 @@ fn examine(
         let results = crew::try_map(tasks.len(), &tasks, |task| task())?;
         Ok(results.into_iter().flatten().next().expect("one of the tasks hashes"))
     })
+}
+
+/// The first content that is not what its digest says, where an output differs from the plan: then
+/// that is why. All are read, since the cache puts aside what is found damaged.
+fn damage(error: &image::Error, source: &Source<'_>) -> Option<image::Error> {
+    let image::Error::Differs { .. } = error else { return None };
+    let drain = |content: &Content| {
+        let mut reader = content.open(source.contents)?;
+        io::copy(&mut reader, &mut io::sink())
+    };
+    let damaged = source.tree.walk().filter_map(|(path, _, inode)| match &inode.kind {
+        Kind::Regular(content) => {
+            drain(content).err().map(|source| image::Error::Content { path, source })
+        }
+        _ => None,
+    });
+    damaged.reduce(|first, _| first)
 }
 
 fn finish(

@@ -247,11 +247,12 @@ impl Plan {
 
 /// Writes the image into `file` on up to `threads` threads; the bytes do not depend on their
 /// number. What the file held before is lost. Nothing is synced: the caller decides when. A measured
-/// image is read again for its hash tree, so `file` must be open for reading too.
+/// image is read again for its hash tree, so `file` must be open for reading too. Nothing is hashed
+/// on the way: that contents are what their digests say is shown by [`check`].
 ///
 /// # Errors
-/// [`Error::Write`]; [`Error::Read`]; [`Error::Content`] when a content cannot be read, or is not what its digest or
-/// size promise.
+/// [`Error::Write`]; [`Error::Read`]; [`Error::Content`] when a content cannot be read, or has
+/// another size than the tree says.
 pub fn write(
     plan: &Plan,
     contents: &dyn Contents,

@@ -20,7 +20,8 @@ pub enum Error {
         /// What the medium said.
         source: io::Error,
     },
-    /// The content of a file could not be read, or turned out not to be what the tree says.
+    /// The content of a file could not be read, has another size than the tree says, or another
+    /// digest.
     #[error("cannot read the content of {path}")]
     Content {
         /// The file.

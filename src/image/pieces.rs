@@ -80,7 +80,7 @@ fn batches<P: Piece>(pieces: &[P]) -> Vec<&[P]> {
 }
 
 /// Copies a content to stretches of the file system, each an offset and a length in bytes. Reads to
-/// the very end, because only there a reader can say that the bytes were not the promised ones.
+/// the very end, where it shows that there are more bytes than were promised.
 ///
 /// # Errors
 /// [`Error::Write`], [`Error::Content`].
@@ -91,7 +91,7 @@ pub(super) fn copy(
     stretches: impl Iterator<Item = (u64, u64)>,
 ) -> Result<(), Error> {
     let failed = |source| Error::Content { path: path.clone(), source };
-    let mut reader = content.open(contents).map_err(failed)?;
+    let mut reader = content.open_unhashed(contents).map_err(failed)?;
     let mut left = content.size();
     for (offset, length) in stretches {
         let count = left.min(length);

@@ -187,6 +187,15 @@ impl Contents for Store {
         }
         Ok(Box::new(FromPack { store: self, key, reader: opened? }))
     }
+
+    fn open_unhashed(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>> {
+        match self.find_in_packs(digest) {
+            None => self.open(digest),
+            Some((key, slice)) => {
+                Ok(Box::new(FromPack { store: self, key, reader: slice.open_unhashed() }))
+            }
+        }
+    }
 }
 
 /// A content of a pack being read; damage puts the pack aside.

@@ -32,12 +32,8 @@ impl Slice {
     /// Opens the slice for reading, expecting `digest`.
     pub(super) fn open(self, digest: &Digest) -> io::Result<Verifying> {
         if self.size > AT_ONCE {
-            return Ok(Verifying::Streamed(Streamed {
-                left: self.size,
-                slice: self,
-                hasher: Hasher::default(),
-                expected: *digest,
-            }));
+            let check = Some((Hasher::default(), *digest));
+            return Ok(Verifying::Streamed(Streamed { left: self.size, slice: self, check }));
         }
         let bytes = self.to_vec()?;
         if Digest::of(&bytes) == *digest {
@@ -46,9 +42,15 @@ impl Slice {
             Err(damaged(digest))
         }
     }
+
+    /// Opens the slice for reading, whatever its digest is. That it is shorter than it should be is
+    /// found out all the same.
+    pub(super) fn open_unhashed(self) -> Verifying {
+        Verifying::Streamed(Streamed { left: self.size, slice: self, check: None })
+    }
 }
 
-/// A reader that never yields the end of bytes with the wrong digest.
+/// A reader that never yields the end of bytes with the wrong digest, if it knows the right one.
 #[derive(Debug)]
 pub(super) enum Verifying {
     /// Verified already.
@@ -71,8 +73,19 @@ impl Read for Verifying {
 pub(super) struct Streamed {
     slice: Slice,
     left: u64,
-    hasher: Hasher,
-    expected: Digest,
+    check: Option<(Hasher, Digest)>,
+}
+
+impl Streamed {
+    /// Hashes the bytes that were read; `left` come after them.
+    fn hash(&mut self, bytes: &[u8], left: u64) -> io::Result<()> {
+        let Some((hasher, expected)) = &mut self.check else { return Ok(()) };
+        hasher.update(bytes);
+        if left == 0 && hasher.clone().finish() != *expected {
+            return Err(damaged(expected));
+        }
+        Ok(())
+    }
 }
 
 impl Read for Streamed {
@@ -90,13 +103,11 @@ impl Read for Streamed {
             }
         };
         if count == 0 {
-            return Err(damaged(&self.expected));
+            let text = "the kept bytes are fewer than they were";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
-        self.hasher.update(buffer.get(..count).unwrap_or_default());
         let left = self.left.saturating_sub(count as u64);
-        if left == 0 && self.hasher.clone().finish() != self.expected {
-            return Err(damaged(&self.expected));
-        }
+        self.hash(buffer.get(..count).unwrap_or_default(), left)?;
         self.left = left;
         Ok(count)
     }

@@ -52,6 +52,20 @@ impl Content {
             Self::Stored { digest, .. } => contents.open(digest),
         }
     }
+
+    /// As [`Self::open`], without hashing: see [`Contents::open_unhashed`].
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_unhashed<'a>(
+        &'a self,
+        contents: &'a dyn Contents,
+    ) -> io::Result<Box<dyn Read + Send + 'a>> {
+        match self {
+            Self::Inline(bytes) => Ok(Box::new(&bytes[..])),
+            Self::Stored { digest, .. } => contents.open_unhashed(digest),
+        }
+    }
 }
 
 /// Where stored contents come from.
@@ -62,6 +76,15 @@ pub trait Contents: Sync {
     /// # Errors
     /// `NotFound` when the digest is unknown; whatever the medium reports.
     fn open(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>>;
+
+    /// As [`Self::open`], but the bytes may be other ones of the same number. For who hashes what
+    /// becomes of them and compares: hashing twice finds nothing more.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    fn open_unhashed(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>> {
+        self.open(digest)
+    }
 }
 
 /// A [`Contents`] without anything in it, for trees whose contents are all inline.
@@ -84,17 +107,28 @@ impl std::fmt::Debug for Layered<'_> {
     }
 }
 
-impl Contents for Layered<'_> {
-    fn open(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>> {
-        let mut outcome = NoContents.open(digest);
+type Opened<'a> = io::Result<Box<dyn Read + Send + 'a>>;
+
+impl<'a> Layered<'a> {
+    /// What the first says that knows the digest.
+    fn first(&self, digest: &Digest, open: impl Fn(&'a dyn Contents) -> Opened<'a>) -> Opened<'a> {
+        let mut outcome: Opened<'a> = NoContents.open(digest);
         for contents in self.0 {
             match outcome {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    outcome = contents.open(digest);
-                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => outcome = open(*contents),
                 found => return found,
             }
         }
         outcome
+    }
+}
+
+impl Contents for Layered<'_> {
+    fn open(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>> {
+        self.first(digest, |contents| contents.open(digest))
+    }
+
+    fn open_unhashed(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>> {
+        self.first(digest, |contents| contents.open_unhashed(digest))
     }
 }

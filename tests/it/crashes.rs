@@ -1,6 +1,6 @@
 //! Power cuts: what is on the disk before a name is given, and caches of which writes were lost.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use osbuilder::digest::Digest;
@@ -135,4 +135,36 @@ fn f1_a_cache_that_lost_writes_gives_the_same_bytes() {
         fs_err::write(&path, half(&bytes)).unwrap();
         assert_eq!(build(&name), expected, "{name} lost its second half");
     }
+}
+
+#[test]
+fn f6_a_content_that_changed_in_the_cache_becomes_no_output_and_comes_again_with_the_next_build() {
+    let Some(repository) = repository("1", SCRIPT) else { return };
+    let tiny = Tiny::of(&repository);
+    for verb in ["image", "initrd"] {
+        drop(fs_err::remove_file(tiny.path("out/guest")));
+        tiny.build(verb);
+        let expected = fs_err::read(tiny.path("out/guest")).unwrap();
+        let packs = files(&tiny)
+            .into_iter()
+            .filter(|path| path.parent() == Some(&tiny.path("cache/packs")));
+        let changed = packs.filter(|pack| change(pack, b"BusyBox v", b"BusyBox w")).count();
+        assert!(changed > 0, "{:?}", files(&tiny));
+        fs_err::remove_file(tiny.path("out/guest")).unwrap();
+        let failed = tiny.osbuilder(verb).output().unwrap();
+        let told = String::from_utf8_lossy(&failed.stderr);
+        assert!(!failed.status.success() && told.contains("cannot read the content of"), "{told}");
+        assert!(!tiny.path("out/guest").exists());
+        tiny.build(verb);
+        assert!(fs_err::read(tiny.path("out/guest")).unwrap() == expected, "{verb}");
+    }
+}
+
+/// Replaces bytes of a file by others of the same number, wherever they stand.
+fn change(path: &Path, from: &[u8], to: &[u8]) -> bool {
+    let mut bytes = fs_err::read(path).unwrap();
+    let places: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(from)).collect();
+    places.iter().for_each(|at| bytes[*at..at + to.len()].copy_from_slice(to));
+    fs_err::write(path, bytes).unwrap();
+    !places.is_empty()
 }

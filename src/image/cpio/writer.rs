@@ -196,7 +196,7 @@ impl Archive<'_> {
     ) -> Result<(), Error> {
         let failed = |source| Error::Content { path: path.clone(), source };
         let wrong_size = || failed(io::Error::other("it has another size than the tree says"));
-        let mut reader = content.open(contents).map_err(failed)?;
+        let mut reader = content.open_unhashed(contents).map_err(failed)?;
         let mut buffer = vec![0; 128 << 10];
         let mut left = content.size();
         loop {

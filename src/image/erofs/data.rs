@@ -147,7 +147,7 @@ impl<'a> Source<'a> {
     fn read(&mut self, stored: &'a Stored) -> io::Result<Piece> {
         let (mut reader, left) = match self.reader.take() {
             Some(reader) => reader,
-            None => (stored.content.open(self.contents)?, stored.content.size()),
+            None => (stored.content.open_unhashed(self.contents)?, stored.content.size()),
         };
         let length = usize::try_from(left).map_or(PIECE, |left| left.min(PIECE));
         let mut bytes = vec![0; length];
@@ -158,7 +158,7 @@ impl<'a> Source<'a> {
         if left > 0 {
             self.reader = Some((reader, left));
         } else {
-            // The end must be seen: whoever reads verifies there.
+            // The end must be seen: there may be more.
             if reader.take(1).read_to_end(&mut Vec::new())? > 0 {
                 let text = "there are more bytes than the tree says";
                 return Err(io::Error::new(io::ErrorKind::InvalidData, text));

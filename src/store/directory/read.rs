@@ -318,15 +318,24 @@ pub struct DirectoryContents {
     by_digest: BTreeMap<Digest, TreePath>,
 }
 
-impl Contents for DirectoryContents {
-    fn open(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>> {
+impl DirectoryContents {
+    fn slice(&self, digest: &Digest) -> io::Result<Slice> {
         let path = self.by_digest.get(digest).ok_or_else(|| crate::store::unknown(digest))?;
         let opened =
             open_directory(&self.top, &path.parent().unwrap_or_default()).and_then(|folder| {
                 open_file(&folder, OsStr::from_bytes(path.name().unwrap_or_default()))
             });
         let (file, stat) = opened.map_err(io::Error::other)?;
-        let slice = Slice { file: Arc::new(file), offset: 0, size: size_of(&stat) };
-        Ok(Box::new(slice.open(digest)?))
+        Ok(Slice { file: Arc::new(file), offset: 0, size: size_of(&stat) })
+    }
+}
+
+impl Contents for DirectoryContents {
+    fn open(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>> {
+        Ok(Box::new(self.slice(digest)?.open(digest)?))
+    }
+
+    fn open_unhashed(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>> {
+        Ok(Box::new(self.slice(digest)?.open_unhashed()))
     }
 }
