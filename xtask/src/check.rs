@@ -31,11 +31,13 @@ pub(crate) fn run() -> Outcome {
     step_with("boot", MACHINE, boot::run)
 }
 
-/// Tiny archives are made by Debian's own tools, and their scripts run.
+/// Tiny archives are made by Debian's and rpm's own tools, and their scripts run.
 const PACKING: &[Need] = &[
     Need::Tool("dpkg-deb", "dpkg"),
     Need::Tool("dpkg-scanpackages", "dpkg-dev"),
     Need::Tool("/bin/busybox", "busybox-static"),
+    Need::Tool("rpmbuild", "rpm"),
+    Need::Tool("createrepo_c", "createrepo-c"),
     Need::Sandbox,
     Need::Room(500),
 ];
@@ -43,6 +45,8 @@ const TRACING: &[Need] = &[
     Need::Tool("dpkg-deb", "dpkg"),
     Need::Tool("dpkg-scanpackages", "dpkg-dev"),
     Need::Tool("/bin/busybox", "busybox-static"),
+    Need::Tool("rpmbuild", "rpm"),
+    Need::Tool("createrepo_c", "createrepo-c"),
     Need::Tool("strace", "strace"),
     Need::Sandbox,
     Need::Tracing,
@@ -52,6 +56,9 @@ const BECOMING: &[Need] = &[
     Need::Tool("setpriv", "util-linux"),
     Need::Tool("taskset", "util-linux"),
     Need::Tool("faketime", "faketime"),
+    Need::Tool("rpmbuild", "rpm"),
+    Need::Tool("createrepo_c", "createrepo-c"),
+    Need::Tool("/bin/busybox", "busybox-static"),
     Need::Root,
     Need::Sandbox,
     Need::Room(4000),

@@ -1,5 +1,5 @@
-//! kill -9 at any moment: at least a hundred builds die, half of them of a guest like Debian's and half
-//! like Alpine's, and each next one succeeds.
+//! kill -9 at any moment: more than a hundred builds die, of guests like Debian's, Alpine's and Azure
+//! Linux', and each next one succeeds.
 //!
 //! After each kill: the output is absent or complete, nothing is left beside it, and the next
 //! build, with whatever the dead one left in the cache, gives the same bytes as an undisturbed one.
@@ -26,11 +26,13 @@ pub(crate) fn run() -> Outcome {
 }
 
 fn in_folder(folder: &Path) -> Outcome {
-    let (debian, alpine) = (folder.join("debian"), folder.join("alpine"));
+    let (debian, alpine, azure) =
+        (folder.join("debian"), folder.join("alpine"), folder.join("azure"));
     fs_err::create_dir_all(&debian)?;
     kill_and_build(&Small::make(&debian)?)?;
     fs_err::create_dir_all(&alpine)?;
-    kill_and_build(&Small::make_alpine(&alpine)?)
+    kill_and_build(&Small::make_alpine(&alpine)?)?;
+    kill_and_build(&Small::make_azure(&azure)?)
 }
 
 fn kill_and_build(small: &Small) -> Outcome {

@@ -33,7 +33,7 @@ usage: cargo xtask TASK
   parity [CASE …]    compare our trees path by path with mmdebstrap's, apk's, dnf's (needs root)
   handlers [CASE …]  compare trees made by built-in handlers with those of the sandbox
   repro              build twice under different conditions and compare bytes (needs root)
-  kill               kill a hundred builds at any moment; each next one gives the same bytes
+  kill               kill many builds at any moment; each next one gives the same bytes
   faults [all]       let system calls fail; never a damaged output
   bench              osbuilder and its peers in turn: ratios of what they take (needs root)
 ";

@@ -11,6 +11,7 @@ use std::process::Command;
 
 use osbuilder::store::directory;
 
+use crate::small::Small;
 use crate::{Outcome, medium, peer, say};
 
 const PROGRAM: &str = "osbuilder";
@@ -51,6 +52,8 @@ pub(crate) fn run() -> Outcome {
     fs_err::copy(peer::osbuilder(), work.join(PROGRAM))?;
     fs_err::copy(peer::probe(), work.join(PROBE))?;
     let outcome = build_and_compare(DEBIAN, &work.join("debian"), &work).and_then(|()| {
+        let small = Small::make_azure(&work.join("small"))?;
+        build_and_compare(&small.recipe()?, &work.join("azure"), &work)?;
         let Some(data) = medium::alpine()? else { return Ok(()) };
         build_and_compare(&medium::recipe(&data), &work.join("alpine"), &work)
     });

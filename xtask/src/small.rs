@@ -1,7 +1,8 @@
-//! Tiny archives like Debian's and Alpine's, made on the spot, from which a guest is built in a moment.
+//! Tiny archives like those of Debian, Alpine and Azure Linux, made on the spot, from which a guest is
+//! built in a moment.
 //!
 //! They are for tasks that build hundreds of times. One package brings a shell (busybox), one has a
-//! script, a conffile, a trigger and hard links. Debian's archive is unsigned; its recipe says
+//! script, a conffile, a trigger and hard links. All but Alpine's are unsigned; their recipes say
 //! `insecure`, and the tasks are not about signatures.
 
 use std::path::{Path, PathBuf};
@@ -33,6 +34,68 @@ version = "bookworm"
 packages = ["small-service"]
 sources.release-only = true
 sources.insecure = true
+"#;
+
+/// What is built from Azure Linux'.
+const AZURE: &str = r#"
+distribution = "azurelinux"
+version = "2.0"
+packages = ["small-service"]
+sources.insecure = true
+"#;
+
+/// A shell, and a service with scripts, one of them for rpm's own Lua, and a file trigger.
+const SPEC: &str = r#"
+Name: small-service
+Version: 1.0~rc1
+Release: 2
+Summary: Scripts, configuration, hard links and a trigger
+License: Apache-2.0
+Requires: small-base > 0.9
+%description
+A service.
+%package -n small-base
+Summary: A shell and little else
+AutoReqProv: no
+%description -n small-base
+A shell.
+%install
+cd %{buildroot}
+mkdir -p bin sbin etc dev proc sys run tmp usr/share/small var/lib
+cp /bin/busybox bin/busybox
+for name in sh mkdir chown echo cat; do ln -s busybox bin/$name; done
+echo 'answer = 42' > etc/small.conf
+for number in $(seq 0 39); do
+    seq 0 $((number * 97)) > usr/share/small/$number
+done
+ln usr/share/small/7 usr/share/small/seven
+%pretrans -p <lua>
+posix.mkdir("/var")
+%post
+mkdir -p /var/lib/small
+echo configured > /var/lib/small/state
+chown 7:7 /var/lib/small/state
+%post -p <lua> -n small-base
+local f = io.open("/var/lib/told", "w")
+f:write("told\n")
+f:close()
+%filetriggerin -- /usr/share/small
+cat > /var/lib/watched
+%files
+%config(noreplace) /etc/small.conf
+/usr/share/small
+%files -n small-base
+/bin/*
+%dir /sbin
+%dir /etc
+%dir /dev
+%dir /proc
+%dir /sys
+%dir /run
+%dir /tmp
+%dir /usr
+%dir /var
+%dir /var/lib
 "#;
 
 const BASE_CONTROL: &str = "\
@@ -98,6 +161,40 @@ impl Small {
             format!("--key={}", public.display()),
         ];
         Ok(Self { folder: folder.to_owned(), sources })
+    }
+
+    /// Makes a repository like Azure Linux' below `folder`.
+    ///
+    /// # Errors
+    /// When rpmbuild or createrepo_c is missing or fails.
+    pub(crate) fn make_azure(folder: &Path) -> Result<Self, Box<dyn std::error::Error>> {
+        let (spec, repository) = (folder.join("small.spec"), folder.join("repository"));
+        fs_err::create_dir_all(folder)?;
+        fs_err::write(&spec, SPEC)?;
+        let mut command = peer::start("rpmbuild");
+        command.args(["-bb", "--quiet", "--define", "debug_package %{nil}"]);
+        command.args(["--define", "_build_id_links none", "--define", "__os_install_post %{nil}"]);
+        command.args(["--define", "source_date_epoch_from_changelog 0", "--define"]);
+        command.arg(format!("_topdir {}", folder.join("build").display())).arg("--define");
+        command.arg(format!("_rpmdir {}", repository.display())).arg(spec);
+        peer::run(&mut command)?;
+        peer::run(peer::start("createrepo_c").arg("--quiet").arg(&repository))?;
+        fs_err::write(folder.join("recipe.toml"), AZURE)?;
+        let sources = vec![format!("--mirror=file://{}", repository.display())];
+        Ok(Self { folder: folder.to_owned(), sources })
+    }
+
+    /// The recipe with everything in it that is otherwise given as an option.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn recipe(&self) -> Result<String, Box<dyn std::error::Error>> {
+        let recipe = fs_err::read_to_string(self.folder.join("recipe.toml"))?;
+        let mirrors: Vec<&str> =
+            self.sources.iter().filter_map(|option| option.strip_prefix("--mirror=")).collect();
+        Ok(format!(
+            "architecture = \"x86_64\"\ninit = \"agent\"\nsources.mirrors = {mirrors:?}\n{recipe}"
+        ))
     }
 
     fn base(&self) -> Outcome {
