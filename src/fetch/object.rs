@@ -4,6 +4,7 @@
 //! may pass are tried again after a pause; bytes that are not the announced ones once more past
 //! the caches on the way. Whether another mirror is asked then is the caller's business.
 
+use std::cell::RefCell;
 use std::io::{self, Read};
 
 use sha2::{Digest as _, Sha512};
@@ -99,11 +100,34 @@ pub(super) fn bring_checked(
 ) -> Result<Digest, Failure> {
     persist(transport, |fresh| {
         let request = Request { url: url.clone(), size: Some(size), cap: size, fresh };
-        let download = transport.open(request)?;
+        let failed = RefCell::new(None);
+        let download = Watched { inner: transport.open(request)?, failed: &failed };
         let kept = check.check(Box::new(download)).map_err(store::Error::Source);
         let kept = kept.and_then(|reader| store.insert(reader, None));
-        kept.map(|(digest, _)| digest).map_err(|error| translate(url, error))
+        kept.map(|(digest, _)| digest).map_err(|error| match failed.take() {
+            Some(error) => Failure::Transport(error),
+            None => translate(url, error),
+        })
     })
+}
+
+/// Keeps a failure of the transfer apart from what those make of it who read through it: to a decoder,
+/// a file that stops coming looks like a broken one.
+struct Watched<'a, R> {
+    inner: R,
+    failed: &'a RefCell<Option<transport::Error>>,
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buffer).map_err(|error| match error.downcast::<transport::Error>() {
+            Ok(error) => {
+                self.failed.replace(Some(error));
+                io::ErrorKind::ConnectionAborted.into()
+            }
+            Err(other) => other,
+        })
+    }
 }
 
 /// Reads a text of at most `cap` bytes.

@@ -44,7 +44,7 @@ macro_rules! key {
 
 /// Alpine's keys for the architectures that are known here, as Debian's package
 /// alpine-chroot-install 0.14.0-1 holds them.
-const COMPILED_IN: [(&str, &[u8]); 9] = [
+pub(super) const COMPILED_IN: [(&str, &[u8]); 9] = [
     key!("4a6a0840"),
     key!("5261cecb"),
     key!("6165ee59"),

@@ -1,5 +1,7 @@
 //! Alpine mirrors that lie: each test gives the bad input and its nearest good neighbour.
 
+mod branches;
+mod rows;
 mod third;
 
 use osbuilder_testkit::alpine::{Algorithm, Key, Package, gzip, index, repository};
@@ -150,7 +152,7 @@ fn a1_a_key_with_the_right_name_and_another_content_is_no_key() {
 }
 
 #[test]
-fn sha1_is_enough_only_where_a_distribution_signs_with_nothing_else() {
+fn a1_sha1_is_enough_only_where_a_distribution_signs_with_nothing_else() {
     let server = Server::with_files(files(&[package()]));
     let mut strict = world(&[&server.url()]);
     strict.recipe.distro.sha1_signatures = false;
@@ -166,7 +168,7 @@ fn sha1_is_enough_only_where_a_distribution_signs_with_nothing_else() {
 }
 
 #[test]
-fn short_keys_are_no_keys() {
+fn r9_short_keys_are_no_keys() {
     let server = Server::with_files(files(&[package()]));
     let mut world = world(&[&server.url()]);
     world.recipe.sources.mirrors = vec![server.url()];
@@ -332,7 +334,7 @@ fn a_mirror_without_the_package_is_passed_over() {
 }
 
 #[test]
-fn users_repositories_need_users_keys() {
+fn r9_users_repositories_need_users_keys() {
     let key = Key::stranger();
     let files = repository("own", &[Package::new("mine", "1-r0")], &key, Algorithm::Sha256);
     let folder = tempfile::tempdir().unwrap();
@@ -370,7 +372,7 @@ fn a_folder_of_this_machine_with_an_index_is_a_whole_mirror() {
 }
 
 #[test]
-fn tampered_real_packages_never_get_into_a_lock() {
+fn a2_tampered_real_packages_never_get_into_a_lock() {
     let (Some(tampered), Some(genuine)) =
         (testing::data("tampered"), testing::data("alpine/genuine-3.19.1/x86_64"))
     else {

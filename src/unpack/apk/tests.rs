@@ -145,7 +145,7 @@ fn one_file_of_two_packages_needs_a_reason() {
 }
 
 #[test]
-fn a3_no_path_leads_out_of_the_tree_through_links_of_another_package() {
+fn c14_no_path_leads_out_of_the_tree_through_links_of_another_package() {
     let link = Builder::new("a", "").data(|data| data.symlink("lib64", "/usr/lib64"));
     let up = Builder::new("b", "").data(|data| data.symlink("up", "../../../.."));
     let through = Builder::new("c", "").data(|data| {
@@ -155,6 +155,29 @@ fn a3_no_path_leads_out_of_the_tree_through_links_of_another_package() {
     for path in ["usr/lib64/x", "y"] {
         assert!(tree.get(&at(path)).is_some(), "{path}");
     }
+}
+
+#[test]
+fn c12_a_link_is_replaced_and_never_written_through_and_no_name_is_special() {
+    let long = format!("../../{}", "t".repeat(90));
+    let links = |data: Tar| data.directory("d").symlink("d/f", "/tmp/out").symlink("d/l", &long);
+    let link = Builder::new("a", "").data(links);
+    let names = ["d/f", "d/.apk.0123456789", "d/.apk.f", "d/.osbuilder-tmp", "d/f.apk-new"];
+    let files = |data: Tar| {
+        names.into_iter().fold(data.directory("d"), |data, name| data.file(name, b"content"))
+    };
+    let file = Builder::new("b", "replaces = a\n").data(files);
+    let (tree, _) = lay_out(&[link.clone(), file.clone()]).unwrap();
+    for name in names {
+        assert_eq!(digest(&tree, name), Digest::of(b"content"), "{name}");
+    }
+    assert!(tree.get(&at("tmp/out")).is_none());
+    assert_eq!(text(&tree, "d/l"), long);
+    // Without the permission to replace it, the link stays alone; and in one package both are too many.
+    let claim = Builder { info: file.info.replace("replaces = a\n", ""), ..file };
+    assert!(refusal(&[link, claim]).contains("neither replaces the other"));
+    let both = Builder::new("c", "").data(|data| data.symlink("f", "/tmp/out").file("f", b""));
+    assert!(refusal(&[both]).contains("is there twice"));
 }
 
 #[test]

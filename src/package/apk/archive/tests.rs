@@ -156,6 +156,20 @@ fn a5_control_characters_and_stray_files_are_refused() {
     assert!(file("x/../../etc/y").contains("`..`"));
     let link = Apk::new("a", "").data(|data| data.symlink("l", "a\nb"));
     assert!(refusal(&link.bytes()).ends_with("has a control character in its target"));
+    let name = |length: usize| {
+        let path = "n".repeat(length);
+        let data = |data: Tar| data.pax(&[("path", path.as_bytes())]).file("x", b"");
+        read(&Apk::new("a", "").data(data).bytes()).map_err(|error| chain(&error))
+    };
+    assert!(name(256).unwrap_err().contains("a name of more than 255 bytes"));
+    assert_eq!(name(255).unwrap().1[0].len(), 256);
+    let target = |length: usize| {
+        let target = "t".repeat(length);
+        let data = |data: Tar| data.pax(&[("linkpath", target.as_bytes())]).symlink("l", "x");
+        read(&Apk::new("a", "").data(data).bytes()).map_err(|error| chain(&error))
+    };
+    assert!(target(4096).is_err());
+    assert_eq!(target(4095).unwrap().1, ["/l"]);
     let twice = Apk::new("a", "").data(|data| data.file("x", b"").file("x", b""));
     assert_eq!(refusal(&twice.bytes()), "/x in the package is there twice");
     let both = Apk::new("a", "").data(|data| data.file("x", b"").directory("x"));
