@@ -243,11 +243,15 @@ fn configure_in(
         return Ok(found);
     }
     if let Runner::BuiltIn(why) = &runner {
-        if scripts == Scripts::Programs || !configuration.has_handlers() {
-            let scripts = configuration.scripted().join(", ");
+        let scripted = configuration.scripted();
+        let handled = scripts != Scripts::Programs && configuration.has_handlers();
+        if !handled && !scripted.is_empty() {
+            let scripts = scripted.join(", ");
             return Err(Error::Foreign { why: why.clone(), scripts });
         }
-        listener(Event::note(format!("{why}: scripts are run by osbuilder's own handlers")));
+        if handled {
+            listener(Event::note(format!("{why}: scripts are run by osbuilder's own handlers")));
+        }
     }
     let plain = plain_chroot && !matches!(runner, Runner::BuiltIn(_));
     let folder = if plain { Some(chroot_folder(store, listener)?) } else { None };

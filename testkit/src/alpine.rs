@@ -154,6 +154,8 @@ pub struct Package {
     pub name: String,
     /// Its version.
     pub version: String,
+    /// For which processor it is, in Alpine's words.
+    pub architecture: String,
     /// Further lines of `.PKGINFO`: `depend = a\n`.
     pub fields: String,
     /// Its files, in their order.
@@ -181,6 +183,7 @@ impl Package {
         Self {
             name: name.to_owned(),
             version: version.to_owned(),
+            architecture: "x86_64".to_owned(),
             fields: String::new(),
             files: Vec::new(),
             scripts: Vec::new(),
@@ -191,6 +194,12 @@ impl Package {
     /// The same with further lines of `.PKGINFO`.
     pub fn fields(mut self, lines: &str) -> Self {
         self.fields.push_str(lines);
+        self
+    }
+
+    /// The same for another processor.
+    pub fn architecture(mut self, architecture: &str) -> Self {
+        architecture.clone_into(&mut self.architecture);
         self
     }
 
@@ -212,12 +221,12 @@ impl Package {
 
     /// Control part and files.
     pub fn parts(&self) -> [Vec<u8>; 2] {
-        let mut plain = cut(&self.files);
+        let mut plain = cut_with_sums(&self.files);
         plain.extend([0; 1024]);
         let data = gzip(&plain);
         let mut info = format!("pkgname = {}\npkgver = {}\n", self.name, self.version);
-        let (built, size) = (self.built, self.size());
-        write!(info, "arch = x86_64\nsize = {size}\nbuilddate = {built}\n{}", self.fields).unwrap();
+        let (built, size, arch) = (self.built, self.size(), &self.architecture);
+        write!(info, "arch = {arch}\nsize = {size}\nbuilddate = {built}\n{}", self.fields).unwrap();
         writeln!(info, "datahash = {}", sha256(&data)).unwrap();
         let mut control = vec![Entry::file(".PKGINFO", 0o644, info.as_bytes())];
         let script = |(name, text): &(String, String)| Entry::file(name, 0o755, text.as_bytes());
@@ -235,7 +244,8 @@ impl Package {
     pub fn stanza(&self, archive: &[u8]) -> String {
         let [control, _] = self.parts();
         let identity = base64(&sha1::Sha1::digest(&control));
-        let mut text = format!("C:Q1{identity}\nP:{}\nV:{}\nA:x86_64\n", self.name, self.version);
+        let Self { name, version, architecture, .. } = self;
+        let mut text = format!("C:Q1{identity}\nP:{name}\nV:{version}\nA:{architecture}\n");
         write!(text, "S:{}\nI:{}\nT:\nt:{}\n", archive.len(), self.size(), self.built).unwrap();
         for (field, letter) in [("depend", 'D'), ("provides", 'p'), ("install_if", 'i')] {
             let head = format!("{field} = ");
@@ -258,14 +268,25 @@ impl Package {
 /// The files of a repository for `x86_64`, below the folder of its branch and component; all signed by
 /// `key`.
 pub fn repository(folder: &str, packages: &[Package], key: &Key, algorithm: Algorithm) -> Files {
+    repository_for("x86_64", folder, packages, (key, algorithm))
+}
+
+/// The same for another processor, whose packages they become.
+pub fn repository_for(
+    architecture: &str,
+    folder: &str,
+    packages: &[Package],
+    (key, algorithm): (&Key, Algorithm),
+) -> Files {
     let mut files = Files::new();
     let mut text = String::new();
     for package in packages {
+        let package = package.clone().architecture(architecture);
         let archive = package.archive(key, algorithm);
         text.push_str(&package.stanza(&archive));
-        files.insert(format!("{folder}/x86_64/{}", package.file_name()), archive);
+        files.insert(format!("{folder}/{architecture}/{}", package.file_name()), archive);
     }
-    let name = format!("{folder}/x86_64/APKINDEX.tar.gz");
+    let name = format!("{folder}/{architecture}/APKINDEX.tar.gz");
     files.insert(name, index(&text, &[(key, algorithm)]));
     files
 }
@@ -291,11 +312,31 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// A tar archive of files without its end: the digest of each stands before it, without which apk installs
+/// none.
+fn cut_with_sums(entries: &[Entry]) -> Vec<u8> {
+    let with_sum = |entry: &Entry| {
+        let has_sum = matches!(entry.kind, tar::EntryType::Regular | tar::EntryType::Symlink);
+        let sum = has_sum.then(|| extended(&sha1::Sha1::digest(&entry.content)));
+        cut(&sum.into_iter().chain([entry.clone()]).collect::<Vec<_>>())
+    };
+    entries.iter().flat_map(with_sum).collect()
+}
+
+/// What stands before an entry to say its digest (apk-v2(5), pax(1)).
+fn extended(sum: &[u8]) -> Entry {
+    let hex = sum.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+    let record = format!(" APK-TOOLS.checksum.SHA1={hex}\n");
+    // The length counts its own two digits.
+    let record = format!("{}{record}", record.len() + 2);
+    Entry::new("PaxHeaders/x", 0o644, (tar::EntryType::XHeader, record.as_bytes()))
+}
+
 /// A tar archive without its end.
 fn cut(entries: &[Entry]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for entry in entries {
-        let is_file = entry.kind == tar::EntryType::Regular;
+        let is_file = matches!(entry.kind, tar::EntryType::Regular | tar::EntryType::XHeader);
         let content = if is_file { entry.content.as_slice() } else { &[] };
         let mut header = tar::Header::new_ustar();
         let slash = if entry.kind == tar::EntryType::Directory { "/" } else { "" };

@@ -146,7 +146,7 @@ impl Package {
         slots[0] = values.bytes(self.name.as_bytes());
         slots[1] = values.bytes(self.version.as_bytes());
         slots[2] = values.bytes(identity);
-        slots[4] = values.bytes(b"x86_64");
+        slots[4] = values.bytes(self.architecture.as_bytes());
         slots[10] = values.number(self.built.into());
         slots[11] = values.number(u64::try_from(installed).unwrap());
         slots[12] = if size == 0 { NONE } else { values.number(size) };
