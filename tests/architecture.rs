@@ -230,8 +230,8 @@ fn c23_dependencies_are_locked_by_digest_and_every_file_is_text() {
             assert!(is_ours || is_registry && has_digest, "{lock}: {name}");
         }
     }
-    for folder in
-        ["src", "tests", "testkit", "guest-probe", "xtask", "fuzz/fuzz_targets", "recipes"]
+    let fuzz = ["fuzz/fuzz_targets", "fuzz/src"];
+    for folder in ["src", "tests", "testkit", "guest-probe", "xtask", "recipes"].iter().chain(&fuzz)
     {
         for file in every_file_below(&root.join(folder)) {
             assert!(fs_err::read_to_string(&file).is_ok(), "{} is no text", file.display());

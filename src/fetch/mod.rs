@@ -7,6 +7,7 @@
 //! a repository may be and what is kept is the same for all.
 
 mod addresses;
+mod anything;
 mod apk;
 #[cfg(test)]
 mod attacks;
@@ -43,6 +44,7 @@ use crate::package::PackageName;
 use crate::recipe::Recipe;
 use crate::store::{self, Store};
 
+pub use anything::is_vouched_for;
 pub use apk::Refusal as ApkRefusal;
 pub use clearsign::Error as FrameError;
 pub use deb::{Refusal as DebRefusal, ReleaseError};

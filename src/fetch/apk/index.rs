@@ -166,11 +166,7 @@ impl Reader<'_> {
         if self.judge.keyring.is_empty() {
             return Err(Refusal::NoKeys);
         }
-        if bytes.starts_with(blocks::START) {
-            return self.judge.keyring.verify_values(&third(bytes)?);
-        }
-        let (signatures, signed) = split(bytes)?;
-        self.judge.keyring.verify(&signatures, signed, self.judge.weak)
+        signers(bytes, self.judge.keyring, self.judge.weak)
     }
 
     fn state(&self, snapshot: &Snapshot) -> State {
@@ -189,6 +185,15 @@ impl Reader<'_> {
         let suite = format!("{} {}", self.source.suite(), self.judge.paths[0]);
         freshness::key(&self.source.root.to_string(), &suite, "")
     }
+}
+
+/// Which keys of a keyring signed an index.
+pub(super) fn signers(bytes: &[u8], keyring: &Keyring, weak: bool) -> Result<Vec<String>, Refusal> {
+    if bytes.starts_with(blocks::START) {
+        return keyring.verify_values(&third(bytes)?);
+    }
+    let (signatures, signed) = split(bytes)?;
+    keyring.verify(&signatures, signed, weak)
 }
 
 /// The key in the words that the lock records, without the digest that it signed.

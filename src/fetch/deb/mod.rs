@@ -23,6 +23,11 @@ use crate::recipe::Recipe;
 pub use release::Error as ReleaseError;
 pub use snapshot::Refusal;
 
+/// Whether a text can be read as a release file.
+pub(super) fn is_release(text: &str) -> bool {
+    release::parse(text).is_ok()
+}
+
 /// Brings and verifies the indexes of all repositories of `recipe`.
 pub(super) fn repositories(
     recipe: &Recipe,
