@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{Outcome, medium, peer};
+use crate::{Outcome, medium, peer, say};
 
 /// A tree with apk in it, and packages.
 pub(crate) struct Apk {
@@ -75,6 +75,32 @@ impl Apk {
         command.args(["--keys-dir", "/trusted", "--repository", "/medium", "--no-network", "add"]);
         command.args(wanted.packages);
         command
+    }
+
+    /// As [`Apk::add`], and then waits until all of it is on the disk. The root has no slash.
+    pub(crate) fn add_and_sync(&self, wanted: &Wanted<'_>, root: &str) -> Command {
+        let add = self.add(wanted, &format!("/{root}"));
+        let mut command = peer::start("sh");
+        command.args(["-c", "root=$1; shift; \"$@\" && sync -f \"$root\"", "sh"]);
+        command.arg(self.path(root)).arg(add.get_program()).args(add.get_args());
+        command
+    }
+
+    /// apk of version 3, if the environment's `APK3` names one, in a tree without any. No Debian
+    /// package has it; apk-tools' sources say how it is built.
+    #[expect(clippy::disallowed_methods, reason = "where the judge is comes from the environment")]
+    pub(crate) fn third() -> Result<Option<PathBuf>, Box<dyn std::error::Error>> {
+        let Some(program) = std::env::var_os("APK3").map(PathBuf::from) else {
+            let hint = "set APK3 to a program built from the sources of apk-tools 3";
+            say(&format!("SKIPPED: no apk of version 3 to judge by; {hint}"));
+            return Ok(None);
+        };
+        let told = peer::start(&program).arg("--version").output()?;
+        let version = String::from_utf8_lossy(&told.stdout).into_owned();
+        match version.starts_with("apk-tools 3") {
+            true => Ok(Some(program)),
+            false => Err(format!("APK3 is {version:?}, not apk-tools 3").into()),
+        }
     }
 
     /// apk, where programs of another processor run by a static emulator of the host, registered in a

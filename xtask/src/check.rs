@@ -65,6 +65,7 @@ const BECOMING: &[Need] = &[
 ];
 const PEER: &[Need] = &[
     Need::Tool("mmdebstrap", "mmdebstrap"),
+    Need::Tool("qemu-ppc64le-static", "qemu-user-static"),
     Need::Tool("apt-get", "apt"),
     Need::Tool("dnf", "dnf"),
     Need::Tool("rpmbuild", "rpm"),

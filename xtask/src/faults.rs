@@ -17,7 +17,7 @@ use std::time::Instant;
 use osbuilder::digest::Digest;
 
 use crate::peer;
-use crate::small::Small;
+use crate::small::{FORMS, Form, Small};
 use crate::{Outcome, say};
 
 /// A kind of call, how it fails, and which N are tried.
@@ -207,15 +207,18 @@ fn inject_side_by_side(
 /// An archive, and what an undisturbed build makes of it.
 struct Lane {
     small: Small,
-    expected: Digest,
+    /// Of each form.
+    expected: Vec<Digest>,
 }
 
 impl Lane {
     fn make(make: Make, folder: &Path) -> Result<Self, Box<dyn std::error::Error>> {
         fs_err::create_dir_all(folder.join("out"))?;
         let small = make(folder)?;
-        require_success(&small.osbuilder("image", "cache", "out/guest.img").output()?)?;
-        let expected = digest(&folder.join("out/guest.img"))?;
+        for form in &FORMS {
+            require_success(&form.command(&small).output()?)?;
+        }
+        let expected = FORMS.iter().map(|form| form.digest(&small)).collect::<Result<_, _>>()?;
         Ok(Self { small, expected })
     }
 }
@@ -249,8 +252,8 @@ fn numbers(reach: Reach, most: u32) -> Vec<u32> {
 /// How many such calls the busiest thread of an undisturbed build makes.
 fn most_calls(small: &Small, calls: &str) -> Result<u32, Box<dyn std::error::Error>> {
     let trace = small.folder.join("trace");
-    start_anew(small)?;
-    require_success(&traced(small, calls, None).output()?)
+    start_anew(small, &FORMS[0])?;
+    require_success(&traced((small, &FORMS[0]), calls, None).output()?)
         .map_err(|problem| format!("counting {calls}: {problem}"))?;
     let mut counts = BTreeMap::new();
     for line in fs_err::read_to_string(&trace)?.lines().filter(|line| !line.contains("resumed>")) {
@@ -260,12 +263,12 @@ fn most_calls(small: &Small, calls: &str) -> Result<u32, Box<dyn std::error::Err
     Ok(counts.into_values().max().unwrap_or(0))
 }
 
-/// Removes what earlier builds have left.
-fn start_anew(small: &Small) -> Outcome {
-    for path in ["out/guest.img", "out/osbuilder.lock"].map(|name| small.folder.join(name)) {
-        if path.exists() {
-            fs_err::remove_file(path)?;
-        }
+/// Removes what earlier builds have left, but for a lock that is to be followed.
+fn start_anew(small: &Small, form: &Form) -> Outcome {
+    form.remove(small)?;
+    let lock = small.folder.join("out/osbuilder.lock");
+    if lock.exists() && !form.is_locked() {
+        fs_err::remove_file(lock)?;
     }
     if small.folder.join("cache").exists() {
         fs_err::remove_dir_all(small.folder.join("cache"))?;
@@ -275,32 +278,34 @@ fn start_anew(small: &Small) -> Outcome {
 
 /// Builds with a fault and then without. Returns whether the fault was reached.
 fn inject(lane: &Lane, trial: &Trial) -> Result<bool, Box<dyn std::error::Error>> {
-    let Lane { small, expected } = lane;
-    let output = small.folder.join("out/guest.img");
+    let small = &lane.small;
+    // The forms in turn: an image first, for which the lock is made.
+    let number = usize::try_from(trial.nth.saturating_sub(1))? % FORMS.len();
+    let (form, expected) = (&FORMS[number], lane.expected[number]);
+    let output = form.output(small);
     let trace = small.folder.join("trace");
-    start_anew(small)?;
-    let disturbed = traced(small, trial.calls, Some(trial)).output()?;
+    start_anew(small, form)?;
+    let disturbed = traced((small, form), trial.calls, Some(trial)).output()?;
     check_end(&disturbed)?;
     if trial.is_harmless() && !has_hit_loader(&disturbed) {
         require_success(&disturbed)?;
     }
-    if output.exists() && digest(&output)? != *expected {
+    if output.exists() && form.digest(small)? != expected {
         return Err("the output is damaged".into());
     }
     if disturbed.status.success() && !output.exists() {
         return Err("success without an output".into());
     }
-    let again = small.osbuilder("image", "cache", "out/guest.img").output()?;
-    require_success(&again)?;
-    if digest(&output)? != *expected {
+    require_success(&form.command(small).output()?)?;
+    if form.digest(small)? != expected {
         return Err("the next build gives other bytes".into());
     }
     Ok(fs_err::read_to_string(&trace)?.contains("(INJECTED)"))
 }
 
 /// A build under strace, which stops it at these calls only.
-fn traced(small: &Small, calls: &str, trial: Option<&Trial>) -> Command {
-    let build = small.osbuilder("image", "cache", "out/guest.img");
+fn traced((small, form): (&Small, &Form), calls: &str, trial: Option<&Trial>) -> Command {
+    let build = form.command(small);
     let mut command = peer::start("timeout");
     command.args(["--signal=KILL", PATIENCE, "strace", "--follow-forks", "--quiet=all"]);
     command.args(["--seccomp-bpf", "-e", &format!("trace={calls}")]);
@@ -331,8 +336,4 @@ fn has_hit_loader(output: &Output) -> bool {
 fn require_success(output: &Output) -> Outcome {
     let words = String::from_utf8_lossy(&output.stderr);
     if output.status.success() { Ok(()) } else { Err(format!("undisturbed: {words}").into()) }
-}
-
-fn digest(path: &Path) -> Result<Digest, Box<dyn std::error::Error>> {
-    Ok(Digest::of_reader(fs_err::File::open(path)?)?.0)
 }

@@ -1,16 +1,18 @@
 //! kill -9 at any moment: more than a hundred builds die, of guests like Debian's, Alpine's and Azure
-//! Linux', and each next one succeeds.
+//! Linux': images, initrds and directories in turn. Each next one succeeds, half of them without a network
+//! from what is in the cache, and those of initrds and directories by the lock of the images.
 //!
 //! After each kill: the output is absent or complete, nothing is left beside it, and the next
 //! build, with whatever the dead one left in the cache, gives the same bytes as an undisturbed one.
 
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use osbuilder::digest::Digest;
 
-use crate::small::Small;
+use crate::small::{FORMS, Form, Small};
 use crate::{Outcome, say};
 
 /// How many builds of each family are killed.
@@ -37,23 +39,26 @@ fn in_folder(folder: &Path) -> Outcome {
 
 fn kill_and_build(small: &Small) -> Outcome {
     let folder = small.folder.as_path();
-    let output = folder.join("out/guest.img");
     fs_err::create_dir_all(folder.join("out"))?;
     let began = Instant::now();
-    build(small)?;
+    build(small, &FORMS[0], false)?;
     let undisturbed = began.elapsed();
-    let expected = digest(&output)?;
+    FORMS.iter().skip(1).try_for_each(|form| build(small, form, false))?;
+    let expected = FORMS.iter().map(|form| form.digest(small)).collect::<Result<Vec<_>, _>>()?;
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
     for round in 1..=KILLS {
-        if round % 2 == 0 {
+        let offline = round % 2 == 1;
+        if !offline {
             fs_err::remove_dir_all(folder.join("cache"))?; // every second build starts from nothing
         }
-        fs_err::remove_file(&output)?;
+        let (form, expected) = in_turn(round, &expected);
+        form.remove(small)?;
         let moment = Duration::from_secs_f64(undisturbed.as_secs_f64() * next(&mut state) * 1.1);
-        kill_after(small, moment)?;
-        check_folder(folder, &output, expected)?;
-        build(small).map_err(|e| format!("kill {round} after {moment:?}: next build: {e}"))?;
-        if digest(&output)? != expected {
+        kill_after(small, form, offline, moment)?;
+        check_folder(small, form, expected)?;
+        build(small, form, offline)
+            .map_err(|e| format!("kill {round} after {moment:?}: next build: {e}"))?;
+        if form.digest(small)? != expected {
             return Err(format!("kill {round} after {moment:?}: other bytes").into());
         }
     }
@@ -61,14 +66,26 @@ fn kill_and_build(small: &Small) -> Outcome {
     Ok(())
 }
 
-fn build(small: &Small) -> Outcome {
-    let output = small.osbuilder("image", "cache", "out/guest.img").output()?;
+/// The form of a round, and what an undisturbed build makes of it.
+fn in_turn(round: u32, expected: &[Digest]) -> (&'static Form, Digest) {
+    let number = usize::try_from(round).expect("some hundred rounds") % FORMS.len();
+    (&FORMS[number], expected[number])
+}
+
+fn command(small: &Small, form: &Form, offline: bool) -> Command {
+    let mut command = form.command(small);
+    command.args(offline.then_some("--offline"));
+    command
+}
+
+fn build(small: &Small, form: &Form, offline: bool) -> Outcome {
+    let output = command(small, form, offline).output()?;
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     if output.status.success() { Ok(()) } else { Err(words.into()) }
 }
 
-fn kill_after(small: &Small, moment: Duration) -> Outcome {
-    let mut command = small.osbuilder("image", "cache", "out/guest.img");
+fn kill_after(small: &Small, form: &Form, offline: bool, moment: Duration) -> Outcome {
+    let mut command = command(small, form, offline);
     let null = std::process::Stdio::null;
     let mut child = command.stdout(null()).stderr(null()).spawn()?;
     thread::sleep(moment);
@@ -79,19 +96,16 @@ fn kill_after(small: &Small, moment: Duration) -> Outcome {
 
 /// After a kill there is no output or a complete one. (A nameless or reapable rest may stay until
 /// the next build; that it goes then is checked by what lies there at the end of each round.)
-fn check_folder(folder: &Path, output: &Path, expected: Digest) -> Outcome {
-    if output.exists() && digest(output)? != expected {
+fn check_folder(small: &Small, form: &Form, expected: Digest) -> Outcome {
+    if form.output(small).exists() && form.digest(small)? != expected {
         return Err("a killed build left a damaged output under its name".into());
     }
-    let left: Vec<_> = fs_err::read_dir(folder.join("out"))?.collect::<Result<_, _>>()?;
-    if left.len() > 4 {
+    let left: Vec<_> = fs_err::read_dir(small.folder.join("out"))?.collect::<Result<_, _>>()?;
+    // The lock, three outputs, the listing of the directory, and what the next build reaps.
+    if left.len() > 7 {
         return Err(format!("killed builds leave files behind: {left:?}").into());
     }
     Ok(())
-}
-
-fn digest(path: &Path) -> Result<Digest, Box<dyn std::error::Error>> {
-    Ok(Digest::of_reader(fs_err::File::open(path)?)?.0)
 }
 
 /// A fraction from 0 to 1, by xorshift: moments need to be spread, not unpredictable.

@@ -8,7 +8,9 @@ mod boot;
 mod check;
 mod faults;
 mod forms;
+mod fuzz;
 mod handlers;
+mod kata_list;
 mod kill;
 mod measure;
 mod medium;
@@ -17,6 +19,7 @@ mod parity;
 mod parity_alpine;
 mod parity_rpm;
 mod peer;
+mod processors;
 mod repro;
 mod small;
 
@@ -32,9 +35,11 @@ usage: cargo xtask TASK
   boot [ARCH]        build guests for both inits and start them, perhaps of another processor
   parity [CASE …]    compare our trees path by path with mmdebstrap's, apk's, dnf's (needs root)
   handlers [CASE …]  compare trees made by built-in handlers with those of the sandbox
+  processors         build Alpine's guests for every processor, scripts by emulators
   repro              build twice under different conditions and compare bytes (needs root)
   kill               kill many builds at any moment; each next one gives the same bytes
   faults [all]       let system calls fail; never a damaged output
+  fuzz [SECONDS [TARGET …]]  any bytes for the readers of foreign bytes, a minute each
   bench              osbuilder and its peers in turn: ratios of what they take (needs root)
 ";
 
@@ -48,9 +53,11 @@ fn main() -> ExitCode {
         ["parity", cases @ ..] => parity::run(cases),
         ["handlers", cases @ ..] => handlers::run(cases),
         ["repro"] => repro::run(),
+        ["processors"] => processors::run(),
         ["kill"] => kill::run(),
         ["faults"] => faults::run(false),
         ["faults", "all"] => faults::run(true),
+        ["fuzz", words @ ..] => fuzz::run(words),
         ["bench"] => bench::run(),
         _ => Err(USAGE.into()),
     };

@@ -5,9 +5,12 @@
 //! script, a conffile, a trigger and hard links. All but Alpine's are unsigned; their recipes say
 //! `insecure`, and the tasks are not about signatures.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use osbuilder::digest::Digest;
+use osbuilder::store::directory;
 use osbuilder_testkit::alpine::{self, Algorithm, Entry, Key, Package};
 
 use crate::Outcome;
@@ -19,6 +22,65 @@ pub(crate) struct Small {
     pub(crate) folder: PathBuf,
     /// Where the packages come from, and whose they are.
     sources: Vec<String>,
+}
+
+/// What a build makes: a verb, the name of what it makes below `out/`, and options.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Form {
+    verb: &'static str,
+    name: &'static str,
+    options: &'static [&'static str],
+}
+
+/// An image, for which the lock is made; an initrd and a directory, which follow it.
+pub(crate) const FORMS: [Form; 3] = [
+    Form { verb: "image", name: "guest.img", options: &[] },
+    Form { verb: "initrd", name: "guest.initrd", options: &["--locked"] },
+    Form { verb: "rootfs", name: "guest", options: &["--locked"] },
+];
+
+impl Form {
+    /// Whether it follows a lock that is there.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.options.contains(&"--locked")
+    }
+
+    /// The build.
+    pub(crate) fn command(&self, small: &Small) -> Command {
+        let mut command = small.osbuilder(self.verb, "cache", &format!("out/{}", self.name));
+        command.args(self.options);
+        command
+    }
+
+    /// Where it goes.
+    pub(crate) fn output(&self, small: &Small) -> PathBuf {
+        small.folder.join("out").join(self.name)
+    }
+
+    /// The digest of all of it: of a directory everything that a tree knows.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn digest(&self, small: &Small) -> Result<Digest, Box<dyn std::error::Error>> {
+        let output = self.output(small);
+        if output.is_dir() {
+            let (tree, _contents) = directory::read(&output, NonZeroUsize::MIN)?;
+            return Ok(Digest::of(tree.to_listing().as_bytes()));
+        }
+        Ok(Digest::of_reader(fs_err::File::open(output)?)?.0)
+    }
+
+    /// Removes it, if it is there.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub(crate) fn remove(&self, small: &Small) -> Outcome {
+        let output = self.output(small);
+        if output.is_dir() {
+            return Ok(fs_err::remove_dir_all(output)?);
+        }
+        if output.exists() { Ok(fs_err::remove_file(output)?) } else { Ok(()) }
+    }
 }
 
 /// What is built from Alpine's.

@@ -91,7 +91,8 @@ pub fn installed(packages: &[Installed<'_>]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for package in sorted {
         bytes.extend(package.info.to_stanza().as_bytes());
-        if package.format == Format::Third {
+        // apk does not open the archive of a package that installs nothing, and does not learn its format.
+        if package.format == Format::Third && package.info.installed_size > 0 {
             bytes.extend(b"f:S\n");
         }
         package.directories.iter().for_each(|directory| push_directory(&mut bytes, directory));
@@ -248,6 +249,10 @@ mod tests {
              R:y\na:0:0:755:{one}\nZ:{zero}\n\n"
         );
         assert_eq!(text, format!("{}f:S\n\n{STANZA}{files}", capital.to_stanza()));
+        let nothing = STANZA.replace("I:3", "I:0");
+        let nothing = Info::parse(&nothing).unwrap();
+        let [_, third] = packages;
+        assert!(!installed(&[Installed { info: &nothing, ..third }]).ends_with(b"f:S\n\n"));
     }
 
     #[test]
