@@ -18,8 +18,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tree", &["digest"]),
     ("store", &["crew", "digest", "tree"]),
     ("package", &["digest", "tree"]),
-    ("distro", &["package"]),
-    ("recipe", &["digest", "distro", "epoch", "event", "package", "tree"]),
+    ("meant", &[]),
+    ("document", &["meant"]),
+    ("distro", &["document", "meant", "package"]),
+    ("recipe", &["digest", "distro", "document", "epoch", "event", "meant", "package", "tree"]),
     ("lock", &["digest", "epoch", "package"]),
     (
         "fetch",

@@ -22,6 +22,10 @@ pub(super) struct Arguments {
     /// Folder for downloaded packages and finished trees [default: the user's cache folder]
     #[arg(long, global = true, value_name = "DIR", env = "OSBUILDER_CACHE")]
     pub(super) cache: Option<PathBuf>,
+    /// Folder with data files of further distributions [default: osbuilder/distros in the user's
+    /// configuration folder]
+    #[arg(long, global = true, value_name = "DIR", env = "OSBUILDER_DISTROS")]
+    pub(super) distro_dir: Option<PathBuf>,
     #[command(subcommand)]
     pub(super) verb: Verb,
 }
@@ -41,7 +45,7 @@ pub(super) enum Verb {
     Lock(BuildArguments),
     /// Start an image or initrd in a virtual machine and ask the agent how it is
     Boot(BootArguments),
-    /// List the distributions that can be built
+    /// List the distributions that can be built, and how far each was tried
     Distros(DistrosArguments),
     /// Show what an image, an initrd or a rootfs directory is made of, without mounting it
     Inspect(InspectArguments),
@@ -60,7 +64,7 @@ pub(super) enum Verb {
 /// The options that all forms share.
 #[derive(Debug, Args, Clone, Default)]
 pub(super) struct BuildArguments {
-    /// Distribution: debian, ubuntu [default: debian]
+    /// Distribution, as `osbuilder distros` lists them [default: debian]
     pub(super) distro: Option<String>,
     /// Release: a code name, a number, or a name such as `stable`
     #[arg(long, value_name = "VERSION", help_heading = "Guest")]
@@ -327,6 +331,9 @@ pub(super) struct DistrosArguments {
     /// Names only, one a line
     #[arg(long)]
     pub(super) names: bool,
+    /// Say what is wrong with a data file of a distribution, by line and column
+    #[arg(long, value_name = "FILE", conflicts_with = "names")]
+    pub(super) check: Option<PathBuf>,
 }
 
 /// `osbuilder inspect`.

@@ -1,16 +1,21 @@
-//! `osbuilder distros`: what can be built.
+//! `osbuilder distros`: what can be built, and how far each kind of guest was tried.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::ExitCode;
 
-use osbuilder::distro::{Distro, Release};
+use osbuilder::distro::{self, Cell, DataFile, Distro, Release, Signed};
 use serde_json::json;
 
 use super::arguments::DistrosArguments;
-use super::{Failure, Session};
+use super::{Failure, Kind, Session};
 
-/// Lists names, or a table of distributions, releases and architectures.
+/// Lists names, or the matrix of distributions, architectures and first processes; or checks a data file.
 pub(super) fn run(arguments: &DistrosArguments, session: &Session) -> Result<ExitCode, Failure> {
-    for distro in Distro::all() {
+    if let Some(path) = &arguments.check {
+        return check(path, session);
+    }
+    for distro in session.catalogue()?.all() {
         if arguments.names {
             session.print(&distro.name);
         } else if session.json {
@@ -22,30 +27,71 @@ pub(super) fn run(arguments: &DistrosArguments, session: &Session) -> Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
+/// Says what is wrong with a file, or what it describes.
+fn check(path: &Path, session: &Session) -> Result<ExitCode, Failure> {
+    let request = |error| Failure::new(Kind::Request, error);
+    let text = fs_err::read_to_string(path).map_err(request)?;
+    let distro = distro::read(DataFile { path, text: &text })
+        .map_err(|flaws| Failure::new(Kind::Request, flaws))?;
+    match session.json {
+        true => session.print(&as_json(&distro).to_string()),
+        false => as_table(&distro).iter().for_each(|line| session.print(line)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 fn as_json(distro: &Distro) -> serde_json::Value {
     let releases: Vec<_> = (distro.releases.iter())
         .map(|release| {
+            let names = release.architectures.iter().map(|a| a.kernel_name()).collect::<Vec<_>>();
             json!({
                 "codename": release.codename, "version": release.version,
-                "aliases": release.aliases, "architectures": names(release),
+                "aliases": release.aliases, "architectures": names,
             })
         })
         .collect();
-    json!({"name": distro.name, "title": distro.title, "default": distro.default_release,
-        "releases": releases})
+    json!({"name": distro.name, "title": distro.title, "aliases": distro.aliases,
+        "default": distro.default_release, "remark": remark(distro), "releases": releases,
+        "cells": distro::cells(distro)})
 }
 
-fn names(release: &Release) -> Vec<&'static str> {
-    release.architectures.iter().map(|architecture| architecture.kernel_name()).collect()
+/// What a person must know before building, if there is something.
+fn remark(distro: &Distro) -> Option<&'static str> {
+    match distro.signed {
+        Signed::Nothing => Some("nothing of it is signed: --insecure is needed"),
+        Signed::Packages => Some("packages are signed, metadata is not"),
+        Signed::Metadata => None,
+    }
 }
 
+/// A line with the releases, and one for each architecture.
 fn as_table(distro: &Distro) -> Vec<String> {
-    let lines = distro.releases.iter().map(|release| {
-        let is_default = release.codename == distro.default_release;
-        let mark = if is_default { " (default)" } else { "" };
-        let architectures = names(release).join(" ");
-        let name = format!("{}{mark}", release.codename);
-        format!("{:8} {name:20} {:8} {architectures}", distro.name, release.version)
-    });
-    lines.collect()
+    let releases: Vec<String> = distro.releases.iter().map(|r| named(r, distro)).collect();
+    let remark = remark(distro).map(|text| format!(" ({text})")).unwrap_or_default();
+    let mut lines = vec![format!("{}: {}{remark}", distro.name, releases.join(", "))];
+    let mut rows: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let cells = distro::cells(distro);
+    for cell in &cells {
+        rows.entry(cell.architecture).or_default().push(tried(cell));
+    }
+    let order = cells.iter().map(|cell| cell.architecture);
+    let mut order: Vec<&str> = order.collect();
+    order.dedup();
+    for architecture in order {
+        let row = rows.get(architecture).map(|row| row.join("")).unwrap_or_default();
+        lines.push(format!("  {architecture:9}{}", row.trim_end()));
+    }
+    lines
+}
+
+fn named(release: &Release, distro: &Distro) -> String {
+    let is_default = release.codename == distro.default_release;
+    let number = Some(&release.version).filter(|number| **number != release.codename);
+    let number = number.map(|number| format!(" {number}")).unwrap_or_default();
+    format!("{}{number}{}", release.codename, if is_default { " (default)" } else { "" })
+}
+
+fn tried(cell: &Cell) -> String {
+    let release = cell.release.as_deref().map(|name| format!(" ({name})")).unwrap_or_default();
+    format!("{:9}{:42}", cell.init.name(), format!("{}{release}", cell.how.words()))
 }

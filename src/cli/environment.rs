@@ -66,6 +66,13 @@ impl Environment {
         }
     }
 
+    /// The user's folder for configuration: `$XDG_CONFIG_HOME/osbuilder`, else `~/.config/osbuilder`.
+    pub(super) fn configuration(&self) -> Option<PathBuf> {
+        let base = self.get("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        let home = || self.get("HOME").map(|home| PathBuf::from(home).join(".config"));
+        Some(base.or_else(home)?.join("osbuilder"))
+    }
+
     /// A program, where the shell would find it.
     pub(super) fn program(&self, name: &str) -> Option<PathBuf> {
         let folders = std::env::split_paths(self.get("PATH").unwrap_or("/usr/bin:/bin"));

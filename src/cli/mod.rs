@@ -7,6 +7,7 @@ mod arguments;
 mod boot;
 mod build;
 mod cache;
+mod catalogue;
 mod completions;
 mod diff;
 mod distros;
@@ -46,6 +47,8 @@ struct Session {
     show: Show,
     environment: Environment,
     cache: PathBuf,
+    /// The folder with further distributions, if one is named.
+    distro_dir: Option<PathBuf>,
     json: bool,
     /// Where the program lies.
     folder: Option<PathBuf>,
@@ -102,6 +105,7 @@ pub(super) fn run() -> ExitCode {
     let session = Session {
         show: Show::new(manner, arguments.verbose),
         cache: arguments.cache.clone().unwrap_or_else(|| environment.cache()),
+        distro_dir: arguments.distro_dir.clone(),
         json: arguments.json,
         folder: std::env::current_exe().ok().and_then(|path| Some(path.parent()?.to_owned())),
         environment,

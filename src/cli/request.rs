@@ -60,6 +60,7 @@ fn from(
 ) -> Result<Reading, Failure> {
     let source = Path::new("../../src/agent");
     let surroundings = Surroundings {
+        distros: session.catalogue()?,
         host: Architecture::host(),
         agent_source: source.is_dir().then(|| source.to_owned()),
         without_agent: extra.without_agent,

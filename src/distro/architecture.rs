@@ -92,6 +92,21 @@ impl<'de> serde::Deserialize<'de> for Architecture {
     }
 }
 
+impl schemars::JsonSchema for Architecture {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Architecture".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let names = Self::ALL.map(Self::kernel_name);
+        schemars::json_schema!({"type": "string", "enum": names})
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

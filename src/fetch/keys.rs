@@ -29,11 +29,20 @@ const COMPILED_IN: [&[u8]; 10] = [
     include_bytes!("../distro/keys/ubuntu/archive-2018.asc"),
 ];
 
-/// Where apt, rpm and distributions keep keys, below the host's root.
-const HOST_FOLDERS: [&str; 4] =
-    ["usr/share/keyrings", "etc/apt/trusted.gpg.d", "etc/apt/keyrings", RPM_FOLDER];
-/// There the names of key files end as they like.
-const RPM_FOLDER: &str = "etc/pki/rpm-gpg";
+/// Where apt and Debian keep keys, below the host's root.
+const HOST_FOLDERS: [&str; 3] = ["usr/share/keyrings", "etc/apt/trusted.gpg.d", "etc/apt/keyrings"];
+/// Where rpm and its distributions do; there the names of key files end as they like.
+const RPM_FOLDERS: [&str; 9] = [
+    "etc/pki/rpm-gpg",
+    "usr/share/distribution-gpg-keys/alma",
+    "usr/share/distribution-gpg-keys/azure-linux",
+    "usr/share/distribution-gpg-keys/centos",
+    "usr/share/distribution-gpg-keys/fedora",
+    "usr/share/distribution-gpg-keys/openeuler",
+    "usr/share/distribution-gpg-keys/opensuse",
+    "usr/share/distribution-gpg-keys/rocky",
+    "usr/share/distribution-gpg-keys/suse",
+];
 
 /// A key file is a few kilobytes; a whole distribution's keyring stays below one megabyte.
 const MAX_KEY_FILE: u64 = 4 << 20;
@@ -130,13 +139,13 @@ fn add_file(keyring: &mut Keyring, path: &Path) -> Result<Vec<Fingerprint>, Erro
 
 fn host_files(root: Option<&Path>) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    for folder in HOST_FOLDERS {
+    for folder in HOST_FOLDERS.into_iter().chain(RPM_FOLDERS) {
         let paths = root.and_then(|root| store::paths_in(&root.join(folder)).ok());
         files.extend(paths.into_iter().flatten().filter(|path| {
             let small =
                 || fs_err::metadata(path).is_ok_and(|m| m.is_file() && m.len() <= MAX_KEY_FILE);
             let extension = path.extension().and_then(|extension| extension.to_str());
-            let is_key = matches!(extension, Some("gpg" | "asc")) || folder == RPM_FOLDER;
+            let is_key = matches!(extension, Some("gpg" | "asc")) || RPM_FOLDERS.contains(&folder);
             is_key && small()
         }));
     }
@@ -147,14 +156,15 @@ fn host_files(root: Option<&Path>) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::distro::{Distro, Family};
+    use crate::distro::{Catalogue, Family};
 
     #[test]
     fn every_pinned_key_comes_with_the_program_and_nothing_else_does() {
         let mut all = Keyring::default();
         let brought: BTreeSet<Fingerprint> =
             COMPILED_IN.into_iter().flat_map(|bytes| all.add(bytes).unwrap()).collect();
-        let debs = Distro::all().iter().filter(|distro| distro.family == Family::Deb);
+        let catalogue = Catalogue::default();
+        let debs = catalogue.all().iter().filter(|distro| distro.family == Family::Deb);
         let releases = debs.flat_map(|distro| &distro.releases);
         let pinned: BTreeSet<Fingerprint> =
             releases.flat_map(|release| &release.keys).map(|key| key.parse().unwrap()).collect();

@@ -145,6 +145,24 @@ pub fn indexes(recipe: &Recipe, context: &Context<'_>) -> Result<Indexes, Error>
     Ok(Indexes { repositories })
 }
 
+/// Adds to indexes which packages have some files, where a family's indexes leave most files out. Nothing
+/// changes where they do not.
+///
+/// # Errors
+/// See [`Error`].
+pub fn with_files(
+    mut indexes: Indexes,
+    files: &[String],
+    recipe: &Recipe,
+    context: &Context<'_>,
+) -> Result<Indexes, Error> {
+    if recipe.distro.family == Family::Rpm {
+        let wanted = files.iter().map(String::as_str).collect();
+        rpm::with_files(&mut indexes.repositories, &wanted, recipe, context)?;
+    }
+    Ok(indexes)
+}
+
 /// Reads repositories side by side, and keeps their order.
 fn side_by_side<S: Sync>(
     sources: &[S],

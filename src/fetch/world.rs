@@ -128,7 +128,7 @@ pub(super) fn message(error: &Error) -> String {
 pub(super) fn usual(distro: &str) -> Recipe {
     let options = Options { distro: Some(distro.into()), ..Options::default() };
     let host = Some(Architecture::X86_64);
-    let surroundings = Surroundings { host, agent_source: None, without_agent: true };
+    let surroundings = Surroundings { host, without_agent: true, ..Surroundings::default() };
     let environment = std::collections::BTreeMap::new();
     let request = Request {
         file: None,
@@ -149,8 +149,7 @@ fn recipe(key: &Key, mirrors: &[&str]) -> Recipe {
     recipe.distro.key_addresses.clear();
     recipe.distro.mirrors = mirrors.iter().map(|url| mirror(url)).collect();
     recipe.release.keys = vec![key.fingerprint()];
-    recipe.release.suites =
-        vec![Suite { name: "test".into(), security: false, metalink: None, architectures: vec![] }];
+    recipe.release.suites = vec![Suite { name: "test".into(), ..Suite::default() }];
     recipe
 }
 

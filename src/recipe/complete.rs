@@ -14,9 +14,10 @@ use super::{
     PackageSet, PartitionTable, Policy, Recipe, Scripts, Sources, Surroundings, Variant, Verity,
 };
 use crate::digest::parse_hex;
-use crate::distro::{self, Architecture, Distro, Family, FirstProcess, Release};
+use crate::distro::{Architecture, Distro, Family, FirstProcess, Release};
 use crate::epoch::Epoch;
 use crate::event::Event;
+use crate::meant::{did_you_mean, nearest};
 use crate::package::PackageName;
 use crate::tree::TreePath;
 
@@ -86,11 +87,11 @@ struct Completer<'a> {
     remarks: &'a mut Vec<Event>,
 }
 
-type Place = (&'static Distro, &'static Release, Architecture);
+type Place<'s> = (&'s Distro, &'s Release, Architecture);
 
 impl Completer<'_> {
     /// Which distribution, release and architecture, if they exist together.
-    fn place(&mut self, layer: &Layer, surroundings: &Surroundings) -> Option<Place> {
+    fn place<'s>(&mut self, layer: &Layer, surroundings: &'s Surroundings) -> Option<Place<'s>> {
         let architecture = match &layer.architecture {
             Some(given) => self.parsed::<Architecture>(given),
             None => surroundings.host.or_else(|| {
@@ -101,7 +102,7 @@ impl Completer<'_> {
             }),
         };
         let (name, origin) = worded(&layer.distro, DEFAULT_DISTRO);
-        let distro = self.mistakes.check(origin, Distro::find(name))?;
+        let distro = self.mistakes.check(origin, surroundings.distros.find(name))?;
         let (version, origin) = worded(&layer.version, &distro.default_release);
         let release = self.mistakes.check(origin, distro.release(version))?;
         let architecture = architecture?;
@@ -470,7 +471,7 @@ impl Completer<'_> {
         let found = choices.iter().find(|(name, _)| *name == given.value);
         found.map(|(_, value)| *value).or_else(|| {
             let names = || choices.iter().map(|(name, _)| *name);
-            let meant = distro::did_you_mean(distro::nearest(&given.value, names()));
+            let meant = did_you_mean(nearest(&given.value, names()));
             let names: Vec<_> = names().collect();
             let message = format!("{:?} is not {}{meant}", given.value, names.join(" or "));
             self.mistakes.add(&given.origin, message);

@@ -12,7 +12,6 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value as Schema;
 use toml::Spanned;
-use toml::de::{DeArray, DeTable, DeValue};
 
 use super::RecipeFile;
 use super::layer::{
@@ -20,7 +19,7 @@ use super::layer::{
     SourceLayer,
 };
 use super::mistake::{Given, Mistakes, Origin};
-use crate::distro;
+use crate::document;
 
 type Text = Option<Spanned<String>>;
 type Texts = Vec<Spanned<String>>;
@@ -259,12 +258,8 @@ pub fn schema() -> Schema {
 /// Reads a recipe file.
 pub(super) fn read(file: RecipeFile<'_>, mistakes: &mut Mistakes) -> Layer {
     let mut reader = Reader { file, mistakes };
-    let (mut table, errors) = DeTable::parse_recoverable(file.text);
-    for error in &errors {
-        let span = error.span().unwrap_or_default();
-        reader.note(&span, error.message());
-    }
-    reader.hold_to(&schema(), table.get_mut());
+    let (table, slips) = document::read(file.text, &schema());
+    slips.iter().for_each(|slip| reader.note(&slip.span, &slip.message));
     match Document::deserialize(toml::de::Deserializer::from(table)) {
         Ok(document) => reader.layer(document),
         Err(error) => {
@@ -281,47 +276,6 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Removes from `table` what `schema` does not allow, and notes it.
-    fn hold_to(&mut self, schema: &Schema, table: &mut DeTable<'_>) {
-        let Some(properties) = schema.get("properties").and_then(Schema::as_object) else { return };
-        for (key, mut value) in std::mem::take(table) {
-            let name = key.get_ref().as_ref();
-            if let Some(property) = properties.get(name) {
-                if self.fits(property, &mut value) {
-                    table.insert(key, value);
-                }
-                continue;
-            }
-            let meant = distro::nearest(name, properties.keys().map(String::as_str));
-            let meant = distro::did_you_mean(meant);
-            self.note(&key.span(), &format!("the key {name:?} is unknown{meant}"));
-        }
-    }
-
-    /// Whether a value has the type that the schema wants; what is inside is held to it, too.
-    fn fits(&mut self, schema: &Schema, value: &mut Spanned<DeValue<'_>>) -> bool {
-        let expected = schema.get("type").and_then(Schema::as_str).unwrap_or_default();
-        let span = value.span();
-        match (expected, value.get_mut()) {
-            ("object", DeValue::Table(table)) => self.hold_to(schema, table),
-            ("array", DeValue::Array(items)) => {
-                let schema = schema.get("items").unwrap_or(&Schema::Null);
-                *items = (std::mem::replace(items, DeArray::new()).into_iter())
-                    .filter_map(|mut item| self.fits(schema, &mut item).then_some(item))
-                    .collect();
-            }
-            ("string", DeValue::String(_)) | ("boolean", DeValue::Boolean(_)) => {}
-            ("integer", DeValue::Integer(number)) if !number.as_str().starts_with('-') => {}
-            (_, found) => {
-                let found = type_name(found);
-                let wanted = wanted_name(expected);
-                self.note(&span, &format!("expected {wanted}, found {found}"));
-                return false;
-            }
-        }
-        true
-    }
-
     fn layer(&mut self, document: Document) -> Layer {
         Layer {
             agent: self.agent(document.agent, document.guest.policy.clone()),
@@ -458,38 +412,8 @@ impl Reader<'_> {
     }
 
     fn origin(&self, span: &Range<usize>) -> Origin {
-        let before = self.file.text.get(..span.start).unwrap_or(self.file.text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Origin::File {
-            path: self.file.path.to_owned(),
-            line: before.matches('\n').count() + 1,
-            column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
-        }
-    }
-}
-
-/// A TOML type as a person says it.
-fn type_name(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a text",
-        DeValue::Integer(number) if number.as_str().starts_with('-') => "a number below zero",
-        DeValue::Integer(_) => "a number",
-        DeValue::Float(_) => "a number with a fraction",
-        DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
-    }
-}
-
-/// A schema's type as a person says it.
-fn wanted_name(schema_type: &str) -> &'static str {
-    match schema_type {
-        "string" => "a text in quotes",
-        "integer" => "a whole number",
-        "boolean" => "true or false",
-        "array" => "a list",
-        _ => "a table",
+        let (line, column) = document::position(self.file.text, span.start);
+        Origin::File { path: self.file.path.to_owned(), line, column }
     }
 }
 

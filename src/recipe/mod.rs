@@ -24,7 +24,7 @@ pub use kernel::KernelConfiguration;
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use options::Options;
 
-use crate::distro::{Architecture, Distro, Release};
+use crate::distro::{Architecture, Catalogue, Distro, Release};
 use crate::epoch::Epoch;
 use crate::event::Event;
 use crate::package::PackageName;
@@ -55,6 +55,8 @@ pub struct RecipeFile<'a> {
 /// What the machine and the verb contribute to a recipe.
 #[derive(Debug, Clone, Default)]
 pub struct Surroundings {
+    /// The distributions that there are.
+    pub distros: Catalogue,
     /// The processor of this machine: the guest's, unless another one is named.
     pub host: Option<Architecture>,
     /// The agent's source folder beside us in Kata's tree, if there is one.
@@ -481,7 +483,7 @@ mod tests {
         let surroundings = Surroundings {
             host: Some(Architecture::X86_64),
             agent_source: Some("/kata/src/agent".into()),
-            without_agent: false,
+            ..Surroundings::default()
         };
         let ask = |surroundings: &Surroundings| {
             let (environment, options) = (BTreeMap::new(), Options::default());
@@ -504,7 +506,7 @@ mod tests {
         };
         let message = request(Some(file), &[("BLOCK_SIZE", "512"), ("ARCH", "arm")], &options);
         let expected = [
-            "guests/web.toml:1:16: the distribution \"debain\" is unknown (did you mean \"debian\"?); known are alpine, azurelinux, debian, ubuntu",
+            "guests/web.toml:1:16: the distribution \"debain\" is unknown (did you mean \"debian\"?); known are alma, alpine, azurelinux, centos, clearlinux, debian, euleros, fedora, openeuler, opensuse, rocky, ubuntu",
             "guests/web.toml:2:8: \"sytemd\" is not systemd or openrc or agent (did you mean \"systemd\"?)",
             "guests/web.toml:4:12: \"ftp://x\" is not an address of the form http://, https:// or file://",
             "ARCH: the architecture \"arm\" is not one of x86_64, aarch64, ppc64le, s390x",

@@ -153,3 +153,43 @@ fn the_small_verbs_answer() {
     assert!(run(0, &["inspect", "guest", "--files"]).contains("usr/share/init/1"));
     assert!(run(0, &["inspect", "guest", "/etc"]).contains("resolv.conf"));
 }
+
+#[test]
+fn a_distribution_is_added_by_a_data_file_and_its_mistakes_are_shown_with_line_and_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config/osbuilder/distros");
+    fs_err::create_dir_all(&path).unwrap();
+    let text = "name = \"mine\"\ntitle = \"Mine\"\nfamily = \"rpm\"\ndefault_release = \"1\"\n\
+                components = []\nmirrors = [{ url = \"https://m\" }]\n\
+                packages = { base = [\"bash\"], systemd = [], seccomp = [] }\n\n[[releases]]\n\
+                codename = \"1\"\nversion = \"1\"\narchitectures = [\"x86_64\"]\nmerged_usr = true\n\
+                suites = [{ name = \"os\" }]\nkeys = [\"BC528686B50D79E339D3721CEB3E94ADBE1229CF\"]\n";
+    let file = path.join("mine.toml");
+    fs_err::write(&file, text).unwrap();
+    let config = folder.path().join("config");
+    let home = [("XDG_CONFIG_HOME", config.to_str().unwrap())];
+    let run = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let output = osbuilder_in(folder.path(), arguments, variables);
+        let told = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), told)
+    };
+    let (status, names, _) = run(&["distros", "--names"], &home);
+    assert_eq!(status, Some(0));
+    assert!(names.lines().any(|name| name == "mine"), "{names}");
+    let named = ["--distro-dir", path.to_str().unwrap(), "distros"];
+    assert!(run(&named, &[]).1.contains("mine: 1 (default)\n  x86_64   systemd  data only"));
+    assert!(!run(&["distros", "--names"], &[]).1.contains("mine"));
+    let file = file.to_str().unwrap();
+    assert_eq!(run(&["distros", "--check", file], &[]).0, Some(0));
+    fs_err::write(file, text.replace("bash", "ba sh").replace("\"1\"\ncomp", "\"2\"\ncomp"))
+        .unwrap();
+    for (arguments, variables) in
+        [(&["distros", "--check", file][..], &[][..]), (&["lock", "mine"], &home)]
+    {
+        let (status, _, told) = run(arguments, variables);
+        assert_eq!(status, Some(2), "{told}");
+        assert!(told.contains("mine.toml:4:19: there is no release \"2\" below"), "{told}");
+        assert!(told.contains("mine.toml:7:22: \"ba sh\" is not the name of a package"), "{told}");
+    }
+    assert_eq!(run(&["--distro-dir", "nowhere", "distros"], &[]).0, Some(2));
+}

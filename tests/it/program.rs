@@ -31,7 +31,12 @@ fn check(arguments: &[&str], status: i32, stdout: &str, stderr: &str) {
 
 #[test]
 fn the_distributions_are_listed_one_a_line() {
-    check(&["distros", "--names"], 0, "alpine\nazurelinux\ndebian\nubuntu\n", "");
+    check(
+        &["distros", "--names"],
+        0,
+        "alma\nalpine\nazurelinux\ncentos\nclearlinux\ndebian\neuleros\nfedora\nopeneuler\nopensuse\nrocky\nubuntu\n",
+        "",
+    );
 }
 
 #[test]

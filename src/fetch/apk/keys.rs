@@ -314,11 +314,12 @@ const SHA512: [u8; 19] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::distro::{Distro, Family};
+    use crate::distro::{Catalogue, Family};
 
     #[test]
     fn every_pinned_key_comes_with_the_program_and_nothing_else_does() {
-        let apk = Distro::all().iter().filter(|distro| distro.family == Family::Apk);
+        let catalogue = Catalogue::default();
+        let apk = catalogue.all().iter().filter(|distro| distro.family == Family::Apk);
         let keys = apk.flat_map(|distro| &distro.releases).flat_map(|release| &release.keys);
         let pins: Vec<_> = keys.map(|text| Pin::parse(text).unwrap()).collect();
         let brought: Vec<_> =

@@ -74,7 +74,7 @@ fn of_distribution(recipe: &Recipe, host: &[Url]) -> Result<Vec<Source>, Error> 
     if !sources.is_empty() && named.is_empty() {
         return Ok(sources);
     }
-    let built_in = recipe.distro.mirrors_for(recipe.architecture);
+    let built_in = recipe.distro.mirrors_for(&recipe.release, recipe.architecture);
     let built_in = parsed(built_in.map(|mirror| mirror.url.as_str()))?;
     let root = built_in.first().cloned().ok_or_else(|| Error::NoPlace {
         distro: recipe.distro.title.clone(),

@@ -29,8 +29,7 @@ fn world(mirrors: &[&str]) -> World {
     recipe.distro.components = vec!["main".to_owned()];
     recipe.distro.mirrors = mirrors.iter().map(|url| mirror(url)).collect();
     recipe.release.keys = vec![format!("x86_64 {} {}", key.name, Digest::of(&key.public()))];
-    recipe.release.suites =
-        vec![Suite { name: "v1".into(), security: false, metalink: None, architectures: vec![] }];
+    recipe.release.suites = vec![Suite { name: "v1".into(), ..Suite::default() }];
     World::with(recipe, (&format!("etc/apk/keys/{}", key.name), &key.public()))
 }
 

@@ -97,7 +97,7 @@ fn of_distribution(
     check_path(&suite, &suite)?;
     components.iter().try_for_each(|component| check_path(component, component))?;
     let built_in: Vec<Url> = distro
-        .mirrors_for(recipe.architecture)
+        .mirrors_for(&recipe.release, recipe.architecture)
         .map(|mirror| address(mirror, security).parse().map_err(Error::Url))
         .collect::<Result<_, _>>()?;
     let root = built_in.first().cloned().ok_or_else(|| Error::NoPlace {

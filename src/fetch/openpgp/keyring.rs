@@ -51,6 +51,8 @@ impl fmt::Display for Fingerprint {
 #[derive(Debug, Clone, Default)]
 pub(in crate::fetch) struct Keyring {
     certificates: BTreeMap<Fingerprint, SignedPublicKey>,
+    /// Whether its primary keys count by their pins, so that they need not vouch for themselves well.
+    by_pin: bool,
 }
 
 impl Keyring {
@@ -83,7 +85,17 @@ impl Keyring {
     /// Returns those certificates whose fingerprints are in `pins`.
     pub(in crate::fetch) fn pinned(&self, pins: &BTreeSet<Fingerprint>) -> Self {
         let kept = self.certificates.iter().filter(|(fingerprint, _)| pins.contains(*fingerprint));
-        Self { certificates: kept.map(|(f, c)| (f.clone(), c.clone())).collect() }
+        Self { certificates: kept.map(|(f, c)| (f.clone(), c.clone())).collect(), by_pin: false }
+    }
+
+    /// The same, with primary keys that count by their pins: what they say of themselves need not be
+    /// strong. Whoever asks for this says aloud where it made a difference.
+    pub(in crate::fetch) fn by_pin(self) -> Self {
+        Self { by_pin: true, ..self }
+    }
+
+    pub(super) const fn counts_by_pin(&self) -> bool {
+        self.by_pin
     }
 
     /// Whether there is no certificate.

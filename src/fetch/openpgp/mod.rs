@@ -31,12 +31,14 @@ pub(in crate::fetch) enum Framing {
 }
 
 /// Who signed, when at least one signature is good.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(in crate::fetch) struct Signers {
     /// Primary fingerprints whose signatures are good, sorted.
     pub fingerprints: Vec<Fingerprint>,
     /// The earliest moment at which one of the signing keys expires.
     pub earliest_expiry: Option<Epoch>,
+    /// Those of them that count by their pins alone: they vouch for themselves with SHA-1.
+    pub weakly: Vec<Fingerprint>,
 }
 
 /// Why a text is not trusted.
@@ -91,7 +93,8 @@ pub(in crate::fetch) fn verify(
     framing: Framing,
     (trusted, now): (&Keyring, Epoch),
 ) -> Result<Signers, Error> {
-    let mut signers = Signers { fingerprints: Vec::new(), earliest_expiry: None };
+    let mut signers =
+        Signers { fingerprints: Vec::new(), earliest_expiry: None, weakly: Vec::new() };
     let mut reasons = Vec::new();
     for signature in signatures {
         if !class_accepted(signature, framing) {
@@ -99,7 +102,8 @@ pub(in crate::fetch) fn verify(
             continue;
         }
         match policy::judge(signature, content, trusted, now) {
-            Verdict::Good { by, expires } => {
+            Verdict::Good { by, expires, weakly } => {
+                signers.weakly.extend(weakly.then(|| by.clone()));
                 signers.fingerprints.push(by);
                 signers.earliest_expiry = earliest(signers.earliest_expiry, expires);
             }

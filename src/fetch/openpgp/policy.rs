@@ -24,6 +24,8 @@ pub(super) enum Verdict {
         by: Fingerprint,
         /// When the key that made it expires.
         expires: Option<Epoch>,
+        /// Whether that key vouches for itself with a weak hash only.
+        weakly: bool,
     },
     /// It names a trusted key that did not make it.
     False {
@@ -50,10 +52,10 @@ pub(super) fn judge(
     };
     for (fingerprint, certificate) in trusted.iter() {
         let Some(key) = find_key(signature, certificate) else { continue };
-        let verdict = match usable(certificate, key, made) {
+        let verdict = match usable(certificate, (key, trusted.counts_by_pin()), made) {
             Err(reason) => Verdict::DoesNotCount { reason: format!("key {fingerprint}: {reason}") },
-            Ok(expires) if key.made(signature, content, certificate) => {
-                Verdict::Good { by: fingerprint.clone(), expires }
+            Ok(Usable { expires, weakly }) if key.made(signature, content, certificate) => {
+                Verdict::Good { by: fingerprint.clone(), expires, weakly }
             }
             Ok(_) => Verdict::False { by: fingerprint.clone() },
         };
@@ -116,7 +118,7 @@ fn find_key<'a>(signature: &Signature, certificate: &'a SignedPublicKey) -> Opti
     let made = created(signature).unwrap_or(0);
     let better = std::iter::once(first)
         .chain(named)
-        .find(|subkey| usable(certificate, Key::Subkey(subkey), made).is_ok());
+        .find(|subkey| usable(certificate, (Key::Subkey(subkey), false), made).is_ok());
     Some(Key::Subkey(better.unwrap_or(first)))
 }
 
@@ -128,29 +130,58 @@ fn names(signature: &Signature, key: &impl KeyDetails) -> bool {
     fingerprints.contains(&&key.fingerprint())
 }
 
-/// Whether the key might sign data at the second `made`; if so, when it expires.
-fn usable(certificate: &SignedPublicKey, key: Key<'_>, made: u64) -> Result<Option<Epoch>, String> {
+/// A key that may sign.
+#[derive(Debug, PartialEq, Eq)]
+struct Usable {
+    /// When it expires.
+    expires: Option<Epoch>,
+    /// Whether it vouches for itself with a weak hash only.
+    weakly: bool,
+}
+
+/// Whether the key might sign data at the second `made`.
+///
+/// Of a primary key that counts by its pin, a weak self-signature is enough: that the key is the right
+/// one the pin says, and not this signature, which can only take away here, by an end of its life or by
+/// saying that it is not for signing. Whoever could forge it could do no more than undo that. It must be
+/// there and valid, so that nobody can do so by leaving it out. Subkeys have no pin: what binds them must
+/// be strong.
+fn usable(
+    certificate: &SignedPublicKey,
+    (key, by_pin): (Key<'_>, bool),
+    made: u64,
+) -> Result<Usable, String> {
     let primary = &certificate.primary_key;
     strong_key(primary.public_params())?;
     not_revoked(certificate, made)?;
-    let own = self_signature(certificate).ok_or("it has no valid signature by itself")?;
+    let strong = self_signature(certificate, strong_hash);
+    let weakly = strong.is_none();
+    let weak = || {
+        let may_be_weak = by_pin && matches!(key, Key::Primary);
+        may_be_weak.then(|| self_signature(certificate, is_sha1)).flatten()
+    };
+    let own = strong.or_else(weak).ok_or("it has no valid signature by itself")?;
     let expires = in_force(primary, own, made)?;
     match key {
         Key::Primary if may_sign(own) == Some(false) => {
             Err("its primary key is not meant for signing".to_owned())
         }
-        Key::Primary => Ok(expires),
+        Key::Primary => Ok(Usable { expires, weakly }),
         Key::Subkey(subkey) => {
             strong_key(subkey.key.public_params())?;
             let binding = binding(certificate, subkey, made)?;
             let subkey_expires = in_force(&subkey.key, binding, made)?;
-            Ok(super::earliest(expires, subkey_expires))
+            Ok(Usable { expires: super::earliest(expires, subkey_expires), weakly })
         }
     }
 }
 
-/// The newest valid signature of the primary key on itself or on one of its names.
-fn self_signature(certificate: &SignedPublicKey) -> Option<&Signature> {
+/// The newest valid signature of the primary key on itself or on one of its names, of those that `counts`
+/// lets count.
+fn self_signature(
+    certificate: &SignedPublicKey,
+    counts: fn(&Signature) -> bool,
+) -> Option<&Signature> {
     let primary = &certificate.primary_key;
     let direct = certificate.details.direct_signatures.iter().filter(|signature| {
         signature.typ() == Some(SignatureType::Key) && signature.verify_key(primary).is_ok()
@@ -167,7 +198,7 @@ fn self_signature(certificate: &SignedPublicKey) -> Option<&Signature> {
         own.filter(move |signature| !revoked && is_certification(signature))
             .filter(move |signature| holds(signature))
     });
-    direct.chain(on_names).filter(|signature| strong_hash(signature)).max_by_key(|s| created(s))
+    direct.chain(on_names).filter(|signature| counts(signature)).max_by_key(|s| created(s))
 }
 
 fn is_certification(signature: &Signature) -> bool {
@@ -289,6 +320,10 @@ fn strong_hash(signature: &Signature) -> bool {
     )
 }
 
+fn is_sha1(signature: &Signature) -> bool {
+    signature.hash_alg() == Some(HashAlgorithm::Sha1)
+}
+
 fn strong_key(parameters: &PublicParams) -> Result<(), String> {
     match parameters {
         PublicParams::RSA(rsa) => match bits(rsa) {
@@ -393,7 +428,69 @@ mod tests {
         let mut keyring = Keyring::default();
         keyring.add(include_bytes!("../../distro/keys/ubuntu/archive-2018.asc")).unwrap();
         let (_, certificate) = keyring.iter().next().unwrap();
-        assert_eq!(usable(certificate, super::Key::Primary, u64::from(NOW)), Ok(None));
+        let found = usable(certificate, (super::Key::Primary, false), u64::from(NOW));
+        assert_eq!(found, Ok(Usable { expires: None, weakly: false }));
+    }
+
+    #[test]
+    fn r9_a_pinned_key_that_vouches_for_itself_with_sha_1_counts_and_that_is_said() {
+        let now = Epoch::new(u64::from(NOW)).unwrap();
+        let attempt = |options: &Options, by_pin| {
+            let key = Key::new(options);
+            let keyring = keyring(&[&key]);
+            let keyring = if by_pin { keyring.by_pin() } else { keyring };
+            let signatures = [key.sign(b"text", Signing::text(NOW))];
+            verify(b"text", &signatures, Framing::Detached, (&keyring, now))
+        };
+        let (kind, hash) = (KeyType::Rsa(2048), HashAlgorithm::Sha1);
+        let weak = Options { kind, hash, ..Options::default() };
+        let signers = attempt(&weak, true).unwrap();
+        assert_eq!((signers.fingerprints.len(), signers.weakly.len()), (1, 1));
+        let strong = attempt(&Options { hash: HashAlgorithm::Sha256, ..weak.clone() }, true);
+        assert!(strong.unwrap().weakly.is_empty());
+        // What it says against the key counts, too; and it vouches for nothing but that key.
+        let expired = Options { lifetime: NOW - BORN, ..weak.clone() };
+        let revoked = Options { revoked: Some((RevocationCode::NoReason, NOW)), ..weak.clone() };
+        let subkey = Options { subkey: Subkey::Bound, ..weak.clone() };
+        let short = Options { kind: KeyType::Rsa(1024), ..weak.clone() };
+        for (options, by_pin) in
+            [(&weak, false), (&expired, true), (&revoked, true), (&subkey, true), (&short, true)]
+        {
+            assert!(
+                matches!(attempt(options, by_pin), Err(Error::NobodyTrusted(_))),
+                "{options:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn r9_the_real_keys_of_distributions_may_sign_and_some_only_by_their_pins() {
+        let Some(data) = crate::testing::data("../keys") else { return };
+        for (file, made, expected) in [
+            ("azure-linux/MICROSOFT-METADATA-GPG-KEY", NOW, Some(true)),
+            ("azure-linux/MICROSOFT-RPM-GPG-KEY", NOW, Some(false)),
+            ("centos/RPM-GPG-KEY-CentOS-7", NOW, Some(true)),
+            ("centos/RPM-GPG-KEY-CentOS-Official-SHA256", NOW, Some(false)),
+            ("fedora/RPM-GPG-KEY-fedora-42-primary", 1_710_000_000, Some(false)),
+            ("opensuse/RPM-GPG-KEY-openSUSE-2022", NOW, Some(true)),
+            ("suse/RPM-GPG-KEY-SuSE-SLE-Main-2023", NOW, Some(true)),
+            ("rocky/RPM-GPG-KEY-Rocky-9", NOW, Some(false)),
+            ("alma/RPM-GPG-KEY-AlmaLinux-9", NOW, Some(false)),
+            ("openeuler/RPM-GPG-KEY-openEuler", NOW, Some(false)),
+            // It expired in 2021, and says so itself.
+            ("euleros.asc", NOW, None),
+            ("euleros.asc", 1_600_000_000, Some(true)),
+        ] {
+            let mut keyring = Keyring::default();
+            keyring.add(&fs_err::read(data.join(file)).unwrap()).unwrap();
+            let (_, certificate) = keyring.iter().next().unwrap();
+            let found = usable(certificate, (super::Key::Primary, true), u64::from(made));
+            assert_eq!(
+                found.as_ref().ok().map(|usable| usable.weakly),
+                expected,
+                "{file} {found:?}"
+            );
+        }
     }
 
     #[test]

@@ -5,25 +5,27 @@
 //! one state or nothing is. What was believed is remembered, as the bytes that came, so that the cache
 //! can be verified again; records are kept under the digest of the list that they were made from.
 
-use std::io::{self, BufReader, Read};
+use std::collections::BTreeSet;
+use std::io;
 
-use super::metalink;
+use super::frame::{Frame, Vouched};
 use super::source::Source;
-use crate::digest::{Digest, Hasher};
+use super::{lists, metalink};
+use crate::digest::Digest;
+use crate::distro::Signed;
 use crate::epoch::Epoch;
 use crate::event::Event;
 use crate::fetch::clearsign;
 use crate::fetch::freshness::{self, Stale, State};
-use crate::fetch::object::{self, Wanted};
-use crate::fetch::openpgp::{self, Fingerprint, Framing, Keyring};
+use crate::fetch::object;
+use crate::fetch::openpgp::{self, Fingerprint, Keyring, Signers};
 use crate::fetch::repository::{Believed, Refuse};
 use crate::fetch::transport::{self, Transport};
 use crate::fetch::url::Url;
 use crate::fetch::{Context, Error, Repository, repository};
 use crate::lock::LockedRepository;
-use crate::package::compression::{Compression, Decompressor, Limits};
-use crate::package::rpm::repomd::{DataFile, Repomd};
-use crate::package::rpm::{primary, xml};
+use crate::package::rpm::repomd::Repomd;
+use crate::package::rpm::{filelists, modules, xml};
 use crate::recipe::Recipe;
 
 /// Where a repository's metadata begins.
@@ -31,8 +33,6 @@ pub(super) const REPOMD: &str = "repodata/repomd.xml";
 /// Bytes of `repomd.xml`; real ones have some thousand.
 pub(super) const MAX_REPOMD: u64 = 10_000_000;
 const MAX_SIGNATURE: u64 = 1_000_000;
-/// Plain bytes of a list of packages; the largest have two hundred million.
-const MAX_PRIMARY: u64 = 2 << 30;
 
 /// The rules under which metadata is believed.
 pub(super) struct Judge<'a> {
@@ -57,10 +57,28 @@ pub(super) fn repository(
         true => None,
         false => metalink::bring(transport, source),
     };
-    let mirrors = linked.iter().flat_map(|linked| &linked.mirrors).cloned();
-    let places: Vec<Url> = source.places.iter().cloned().chain(mirrors).collect();
+    let places = match judge.context.offline {
+        true => Vec::new(),
+        false => metalink::places(transport, source, linked.as_ref()),
+    };
     let linked = linked.map(|linked| linked.digest);
     repository::read(&Reader { transport, source, judge, linked }, &places)
+}
+
+/// Adds to a repository that was read which packages have the `wanted` files.
+pub(super) fn with_files(
+    transport: &Transport,
+    (source, judge): (&Source, &Judge<'_>),
+    repository: &mut Repository,
+    wanted: &BTreeSet<&str>,
+) -> Result<(), Error> {
+    let reader = Reader { transport, source, judge, linked: None };
+    if let Some(records) = repository.texts.first_mut()
+        && let Ok(text) = std::str::from_utf8(records)
+    {
+        *records = reader.with_files(text, wanted, &source.places)?.into_bytes();
+    }
+    Ok(())
 }
 
 struct Reader<'a> {
@@ -76,53 +94,19 @@ struct Snapshot {
     frame: Frame,
     repomd: Repomd,
     signed_by: Vec<Fingerprint>,
+    /// Who of them vouches for itself with SHA-1.
+    weakly: Vec<Fingerprint>,
 }
 
-/// `repomd.xml` as it came, with what vouches for it.
-struct Frame {
-    repomd: Vec<u8>,
-    /// Its detached signature.
-    signature: Option<Vec<u8>>,
-    /// Whether a metalink that came by TLS names its digest.
-    is_linked: bool,
-}
-
-impl Frame {
-    /// Who signed, before anything that was signed is looked at.
-    fn verify(&self, keyring: &Keyring, now: Epoch) -> Result<Vec<Fingerprint>, Refusal> {
-        match &self.signature {
-            None if self.is_linked => Ok(Vec::new()),
-            None => Err(Refusal::Unsigned),
-            Some(_) if keyring.is_empty() => Err(Refusal::NoKey),
-            Some(signature) => {
-                let packets = clearsign::detached(signature).map_err(Refusal::Frame)?;
-                let signatures = openpgp::read_signatures(&packets)?;
-                let trusted = (keyring, now);
-                let signers =
-                    openpgp::verify(&self.repomd, &signatures, Framing::Detached, trusted)?;
-                Ok(signers.fingerprints)
-            }
-        }
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        let signature = self.signature.as_deref().unwrap_or_default();
-        let head = format!("{} {}\n", u8::from(self.is_linked), self.repomd.len());
-        [head.as_bytes(), &self.repomd, signature].concat()
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let end = bytes.iter().position(|byte| *byte == b'\n')?;
-        let (head, rest) = (bytes.get(..end)?, bytes.get(end.checked_add(1)?..)?);
-        let (linked, length) = std::str::from_utf8(head).ok()?.split_once(' ')?;
-        let (repomd, signature) = rest.split_at_checked(length.parse().ok()?)?;
-        let signature = Some(signature.to_vec()).filter(|signature| !signature.is_empty());
-        Some(Self { repomd: repomd.to_vec(), signature, is_linked: linked == "1" })
-    }
+/// A snapshot with the records that its lists became.
+struct Lists {
+    snapshot: Snapshot,
+    packages: Vec<u8>,
+    modules: Option<Vec<u8>>,
 }
 
 impl repository::Reader for Reader<'_> {
-    type State = (Snapshot, Vec<u8>);
+    type State = Lists;
     type Refusal = Refusal;
 
     fn name(&self) -> String {
@@ -133,30 +117,23 @@ impl repository::Reader for Reader<'_> {
         self.judge.context
     }
 
-    /// Metadata and packages as one place has them. A place in motion is asked twice.
-    fn at_place(&self, place: &Url) -> Result<Self::State, Refusal> {
-        let snapshot = self.fetch(place, false)?;
-        match self.packages(Some(place), &snapshot) {
+    /// Metadata and lists as one place has them. A place in motion is asked twice.
+    fn at_place(&self, place: &Url) -> Result<Lists, Refusal> {
+        match self.lists(Some(place), self.fetch(place, false)?) {
             Err(Refusal::Object(failure)) if failure.is_out_of_step() => {
-                let again = self.fetch(place, true)?;
-                let text = self.packages(Some(place), &again)?;
-                Ok((again, text))
+                self.lists(Some(place), self.fetch(place, true)?)
             }
-            text => Ok((snapshot, text?)),
+            lists => lists,
         }
     }
 
     fn cached(&self) -> Result<Option<Believed<Self>>, Error> {
-        let record = self.judge.context.store.record(RECORD, &self.key()).map_err(Error::Store)?;
-        let complete = |frame| {
-            let snapshot = self.believe(frame)?;
-            let text = self.packages(None, &snapshot)?;
-            Ok((snapshot, text))
-        };
-        Ok(record.as_deref().and_then(Frame::decode).map(complete))
+        let complete = |snapshot: Result<_, _>| self.lists(None, snapshot?);
+        Ok(self.kept()?.map(complete))
     }
 
-    fn remember(&self, (snapshot, _): &Self::State) -> Result<(), Error> {
+    fn remember(&self, Lists { snapshot, .. }: &Lists) -> Result<(), Error> {
+        self.tell_of(snapshot);
         let context = self.judge.context;
         let bytes = snapshot.frame.encode();
         context.store.put_record(RECORD, &self.key(), &bytes).map_err(Error::Store)?;
@@ -166,7 +143,7 @@ impl repository::Reader for Reader<'_> {
         }
     }
 
-    fn finished(&self, (snapshot, text): Self::State) -> Repository {
+    fn finished(&self, Lists { snapshot, packages, modules }: Lists) -> Repository {
         let locked = LockedRepository {
             url: self.source.root.to_string(),
             suite: self.source.suite(),
@@ -175,7 +152,8 @@ impl repository::Reader for Reader<'_> {
             date: Epoch::new(snapshot.repomd.moment()).unwrap_or_default(),
             signed_by: snapshot.signed_by.iter().map(ToString::to_string).collect(),
         };
-        Repository { locked, texts: vec![text], pin: 500, tag: None }
+        let texts = std::iter::once(packages).chain(modules).collect();
+        Repository { locked, texts, pin: 500, tag: None }
     }
 }
 
@@ -183,9 +161,11 @@ impl Reader<'_> {
     fn fetch(&self, place: &Url, fresh: bool) -> Result<Snapshot, Refusal> {
         let url = place.join(REPOMD);
         let repomd = object::text(self.transport, (&url, fresh), MAX_REPOMD)?;
-        let is_linked = match self.linked {
+        let vouched = match self.linked {
             Some(expected) if expected != Digest::of(&repomd) => return Err(Refusal::OtherState),
-            linked => linked.is_some(),
+            Some(_) => Vouched::Link,
+            None if self.source.is_vouched_by_transport(place) => Vouched::Transport,
+            None => Vouched::Not,
         };
         let beside = place.join(&format!("{REPOMD}.asc"));
         let signature = match object::text(self.transport, (&beside, fresh), MAX_SIGNATURE) {
@@ -193,21 +173,22 @@ impl Reader<'_> {
             Err(error) if error.is_absent() => None,
             Err(error) => return Err(error.into()),
         };
-        self.believe(Frame { repomd, signature, is_linked })
+        self.believe(Frame { repomd, signature, vouched })
     }
 
     fn believe(&self, frame: Frame) -> Result<Snapshot, Refusal> {
-        let signed_by = match frame.verify(self.judge.keyring, self.judge.context.now) {
+        let signers = match frame.verify(self.judge.keyring, self.judge.context.now) {
             Ok(signers) => signers,
             Err(refusal) if self.judge.insecure => {
                 let warning = format!("{}: {refusal}; checks are switched off", self.source.name());
                 (self.judge.context.listener)(Event::warning(warning));
-                Vec::new()
+                Signers::default()
             }
             Err(refusal) => return Err(refusal),
         };
         let repomd = Repomd::parse(&frame.repomd).map_err(Refusal::Repomd)?;
-        let snapshot = Snapshot { frame, repomd, signed_by };
+        let (signed_by, weakly) = (signers.fingerprints, signers.weakly);
+        let snapshot = Snapshot { frame, repomd, signed_by, weakly };
         freshness::check(&self.state(&snapshot)?, self.judge.context)?;
         Ok(snapshot)
     }
@@ -223,28 +204,73 @@ impl Reader<'_> {
         })
     }
 
-    /// The records of all packages: from the cache, else from the list of packages, which is fetched if
-    /// there is somewhere to fetch it.
-    fn packages(&self, from: Option<&Url>, snapshot: &Snapshot) -> Result<Vec<u8>, Refusal> {
-        let file = snapshot.repomd.file("primary").ok_or(Refusal::NoPrimary)?;
-        let (Some(digest), Some(size)) = (file.digest, file.size) else {
-            return Err(Refusal::Weak(file.path.clone()));
+    /// What the cache kept of the metadata, judged anew.
+    fn kept(&self) -> Result<Option<Result<Snapshot, Refusal>>, Error> {
+        let record = self.judge.context.store.record(RECORD, &self.key()).map_err(Error::Store)?;
+        let frame = record.as_deref().and_then(Frame::decode);
+        // What was enough then need not be now.
+        let is_enough = |vouched| match vouched {
+            Vouched::Transport if self.source.signed != Signed::Packages => Vouched::Not,
+            vouched => vouched,
         };
-        let store = self.judge.context.store;
-        if let Ok(Some(records)) = store.record(RECORDS, &digest) {
-            return Ok(records);
+        Ok(frame.map(|f| self.believe(Frame { vouched: is_enough(f.vouched), ..f })))
+    }
+
+    /// The lists that metadata names, from the cache or from a place.
+    fn lists(&self, place: Option<&Url>, snapshot: Snapshot) -> Result<Lists, Refusal> {
+        let (from, store) = (self.from(place), self.judge.context.store);
+        let packages = lists::packages(from, &snapshot.repomd, store)?;
+        let modules = lists::modules(from, &snapshot.repomd, store)?;
+        Ok(Lists { snapshot, packages, modules })
+    }
+
+    /// The records of packages, with those of the `wanted` files that they have.
+    fn with_files(
+        &self,
+        records: &str,
+        wanted: &BTreeSet<&str>,
+        places: &[Url],
+    ) -> Result<String, Error> {
+        let source_name = || self.source.name();
+        let refused = |source: Refusal| Error::CachedIndex {
+            source_name: source_name(),
+            source: source.into(),
+        };
+        let what = || Error::NotCached { what: format!("the index of {}", source_name()) };
+        let snapshot = self.kept()?.ok_or_else(what)?.map_err(refused)?;
+        let find = |place| {
+            lists::files(self.from(place), &snapshot.repomd, wanted, self.judge.context.store)
+        };
+        let mut last = find(None);
+        for place in places {
+            match last {
+                Ok(_) => break,
+                Err(_) if self.judge.context.offline => break,
+                Err(_) => last = find(Some(place)),
+            }
         }
-        // Reading it here means that a damaged one is put aside and fetched again.
-        if !matches!(store.object(&digest), Ok(Some(_))) {
-            let place = from.ok_or(Refusal::NoPrimary)?;
-            let wanted = Wanted { size, sha256: Some(digest), sha512: None };
-            object::bring((self.transport, store), &place.join(&file.path), wanted)?;
+        last.map(|files| filelists::add(records, &files)).map_err(refused)
+    }
+
+    fn from<'s>(&'s self, place: Option<&'s Url>) -> lists::From<'s> {
+        place.map(|place| (self.transport, place))
+    }
+
+    /// Says aloud where trust comes from when it is not from a good signature over the metadata.
+    fn tell_of(&self, snapshot: &Snapshot) {
+        let (name, tell) = (self.source.name(), self.judge.context.listener);
+        for key in &snapshot.weakly {
+            tell(Event::warning(format!(
+                "{name}: its key {key} vouches for itself with SHA-1, which is weak; it counts because it \
+                 is pinned"
+            )));
         }
-        let object = store.open_object(&digest).map_err(Refusal::Read)?;
-        let records = read_packages(object, file)?.into_bytes();
-        // A cache that cannot be written costs time and nothing else.
-        drop(store.put_record(RECORDS, &digest, &records));
-        Ok(records)
+        if snapshot.signed_by.is_empty() && snapshot.frame.vouched == Vouched::Transport {
+            tell(Event::note(format!(
+                "{name}: its metadata bears no signature and is believed for where it came from; each \
+                 package must be signed"
+            )));
+        }
     }
 
     fn key(&self) -> Digest {
@@ -254,47 +280,6 @@ impl Reader<'_> {
 
 /// The kind of the store's records of metadata.
 const RECORD: &str = "repomd";
-/// The kind of the store's records of packages' records. Its number grows with each change of their form.
-const RECORDS: &str = "rpm-packages-1";
-
-/// Unpacks the list of packages under the caps that its entry names, and makes records of it.
-fn read_packages(packed: impl Read, file: &DataFile) -> Result<String, Refusal> {
-    let broken = |reason: &str| Refusal::Primary { path: file.path.clone(), reason: reason.into() };
-    let cap = file.open_size.unwrap_or(MAX_PRIMARY).min(MAX_PRIMARY);
-    let format = Compression::of_name(&file.path);
-    let packed = BufReader::with_capacity(1 << 16, packed);
-    let plain = Decompressor::chained(packed, format, Limits::up_to(cap)).map_err(Refusal::Read)?;
-    let mut plain = Counted { inner: plain, hasher: Hasher::default(), count: 0 };
-    let records = primary::read(BufReader::with_capacity(1 << 16, &mut plain));
-    let records = records.map_err(Refusal::Xml)?;
-    io::copy(&mut plain, &mut io::sink()).map_err(Refusal::Read)?;
-    if file.open_size.is_some_and(|size| size != plain.count) {
-        return Err(broken("it unpacks to another number of bytes than is signed"));
-    }
-    let found = plain.hasher.finish();
-    match file.open_digest {
-        Some(expected) if expected != found => {
-            Err(broken("what it unpacks to is not what is signed"))
-        }
-        _ => Ok(records),
-    }
-}
-
-struct Counted<R> {
-    inner: R,
-    hasher: Hasher,
-    count: u64,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, output: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(output)?;
-        self.hasher.update(output.get(..count).unwrap_or_default());
-        self.count = self.count.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
-        Ok(count)
-    }
-}
-
 /// Why metadata, or a package, is not believed.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
@@ -335,14 +320,20 @@ pub enum Refusal {
     #[error(transparent)]
     Object(#[from] object::Failure),
     /// A file cannot be unpacked.
-    #[error("its list of packages cannot be read")]
+    #[error("one of its lists cannot be read")]
     Read(#[source] io::Error),
-    /// The list of packages is broken.
+    /// A list is not in the cache, and nothing may be fetched.
+    #[error("one of its lists is not in the cache")]
+    NotKept,
+    /// The list of packages, or of files, is broken.
     #[error("its list of packages is broken")]
     Xml(#[source] xml::Error),
-    /// The list of packages is another one.
-    #[error("the list of packages {path} is broken: {reason}")]
-    Primary {
+    /// The description of modules is broken.
+    #[error("its description of modules is broken")]
+    Modules(#[source] modules::Error),
+    /// A list is another one.
+    #[error("the list {path} is broken: {reason}")]
+    List {
         /// Its place.
         path: String,
         /// What is wrong.

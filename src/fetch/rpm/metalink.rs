@@ -1,4 +1,4 @@
-//! Metalinks: lists of mirrors, which name the digest of `repomd.xml` as well.
+//! Lists of mirrors: metalinks, which name the digest of `repomd.xml` as well, and plain ones.
 //!
 //! In: an address; out: mirrors and digests. One that did not come by TLS proves nothing and does not
 //! count. Of older states that it names as alternatives none is accepted. Specification: version 3.0 of
@@ -38,16 +38,57 @@ pub(super) fn bring(transport: &Transport, source: &Source) -> Option<Metalink> 
     Some(Metalink { digest: found.digest?, mirrors })
 }
 
-/// The places of a source: its own, and a few of those that its metalink names.
-pub(super) fn with_mirrors(transport: &Transport, source: &Source) -> Vec<Url> {
+/// The places of a source, in the order of asking: its own, and a few of those that its metalink and its
+/// list of mirrors name. Only the first may vouch for anything; from the others come files of known
+/// digest, and metadata that is signed or linked.
+pub(super) fn places(
+    transport: &Transport,
+    source: &Source,
+    linked: Option<&Metalink>,
+) -> Vec<Url> {
     /// More are never asked.
     const ENOUGH: usize = 8;
     let mut places = source.places.clone();
-    let more = bring(transport, source).map(|metalink| metalink.mirrors).unwrap_or_default();
-    for mirror in more.into_iter().take(ENOUGH) {
+    let linked = linked.iter().flat_map(|linked| linked.mirrors.clone());
+    for mirror in linked.chain(list(transport, source)).take(ENOUGH) {
         if !places.contains(&mirror) {
             places.push(mirror);
         }
     }
     places
+}
+
+/// As [`places`], with the metalink as it is now.
+pub(super) fn with_mirrors(transport: &Transport, source: &Source) -> Vec<Url> {
+    places(transport, source, bring(transport, source).as_ref())
+}
+
+/// The folders that a plain list of mirrors names: an address a line, with `#` before remarks.
+fn list(transport: &Transport, source: &Source) -> Vec<Url> {
+    let Some(url) = &source.mirrorlist else { return Vec::new() };
+    let bytes = object::text(transport, (url, true), MAX_METALINK).unwrap_or_default();
+    read_list(&String::from_utf8_lossy(&bytes))
+}
+
+fn read_list(text: &str) -> Vec<Url> {
+    let lines = text.lines().map(|line| line.trim().trim_end_matches('/'));
+    let named = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let mut mirrors: Vec<Url> = named
+        .filter_map(|line| line.parse().ok())
+        .filter(|url: &Url| matches!(url.scheme(), Scheme::Http | Scheme::Https))
+        .collect();
+    mirrors.sort_by_key(|url| url.scheme() != Scheme::Https);
+    mirrors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_mirrors_is_addresses_and_remarks_and_no_local_files() {
+        let text = "# repo = BaseOS\nhttp://a/os/\nhttps://b/os\r\n\nfile:///etc\n<html>\n";
+        let found: Vec<String> = read_list(text).iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["https://b/os", "http://a/os"]);
+    }
 }

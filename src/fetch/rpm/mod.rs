@@ -5,12 +5,16 @@
 //! it names the digests of all other files. Each package must be signed itself, too, by a key that may
 //! vouch for its repository. Specification: createrepo_c's own, RFC 5854 (metalinks).
 
+mod frame;
 mod index;
+mod lists;
 mod metalink;
 mod signature;
 mod source;
 #[cfg(test)]
 mod tests;
+
+use std::collections::BTreeSet;
 
 use super::keys::Shelf;
 use super::object;
@@ -35,9 +39,29 @@ pub(super) fn repositories(
     let sources = source::sources(recipe)?;
     let shelf = Shelf::collect(recipe, context)?;
     side_by_side(&sources, context, |source| {
-        let keyring = shelf.for_trust(&source.trust, (&transport, context))?;
+        let keyring = shelf.for_trust(&source.trust, (&transport, context))?.by_pin();
         index::repository(&transport, source, &index::Judge::new(recipe, context, &keyring))
     })
+}
+
+/// Adds to repositories that were read which packages have the `wanted` files: of those that lists of
+/// packages leave out.
+pub(super) fn with_files(
+    repositories: &mut [Repository],
+    wanted: &BTreeSet<&str>,
+    recipe: &Recipe,
+    context: &Context<'_>,
+) -> Result<(), Error> {
+    let transport = Transport::new(context.network);
+    let sources = source::sources(recipe)?;
+    let shelf = Shelf::collect(recipe, context)?;
+    for repository in repositories {
+        let Some(source) = source_of(&sources, &repository.locked) else { continue };
+        let keyring = shelf.for_trust(&source.trust, (&transport, context))?.by_pin();
+        let judge = index::Judge::new(recipe, context, &keyring);
+        index::with_files(&transport, (source, &judge), repository, wanted)?;
+    }
+    Ok(())
 }
 
 /// Where the packages of each locked repository may be fetched, in the order of trying.

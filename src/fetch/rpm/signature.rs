@@ -5,6 +5,7 @@
 //! addition that who built the package vouches for its header, and so for its payload. Signatures count
 //! as everywhere: SHA-256 or better, keys of today's strength.
 
+use std::collections::BTreeSet;
 use std::io::BufReader;
 
 use super::index::Refusal;
@@ -12,7 +13,7 @@ use super::{source, source_of};
 use crate::crew;
 use crate::event::Event;
 use crate::fetch::keys::Shelf;
-use crate::fetch::openpgp::{self, Framing, Keyring};
+use crate::fetch::openpgp::{self, Fingerprint, Framing, Keyring};
 use crate::fetch::transport::Transport;
 use crate::fetch::{Context, Error};
 use crate::lock::{Lock, LockedPackage};
@@ -29,7 +30,7 @@ pub(in crate::fetch) fn check_signatures(
     let shelf = Shelf::collect(recipe, context)?;
     let sources = source::sources(recipe)?;
     let keyring = |known| match source_of(&sources, known) {
-        Some(source) => shelf.for_trust(&source.trust, (&transport, context)),
+        Some(source) => shelf.for_trust(&source.trust, (&transport, context)).map(Keyring::by_pin),
         None => Ok(Keyring::default()),
     };
     let keyrings = lock.repositories.iter().map(keyring).collect::<Result<Vec<_>, _>>()?;
@@ -37,11 +38,11 @@ pub(in crate::fetch) fn check_signatures(
     let check = |package: &LockedPackage| {
         let keyring = keyrings.get(package.repository);
         match check_one(package, keyring, context) {
-            Ok(()) => Ok(()),
+            Ok(weakly) => Ok(weakly),
             Err(refusal) if recipe.sources.insecure => {
                 let text = format!("{}: {refusal}; checks are switched off", package.name);
                 (context.listener)(Event::warning(text));
-                Ok(())
+                Ok(Vec::new())
             }
             Err(source) => {
                 let (name, version) = (package.name.clone(), package.version.clone());
@@ -49,14 +50,24 @@ pub(in crate::fetch) fn check_signatures(
             }
         }
     };
-    crew::try_map(threads, &lock.packages, check).map(drop)
+    let weakly: BTreeSet<_> =
+        crew::try_map(threads, &lock.packages, check)?.into_iter().flatten().collect();
+    for key in weakly {
+        let text = format!(
+            "the key {key}, which signed packages, vouches for itself with SHA-1, which is weak; it counts \
+             because it is pinned"
+        );
+        (context.listener)(Event::warning(text));
+    }
+    Ok(())
 }
 
+/// Who vouches for a package, of those that vouch for themselves with SHA-1.
 fn check_one(
     package: &LockedPackage,
     keyring: Option<&Keyring>,
     context: &Context<'_>,
-) -> Result<(), Refusal> {
+) -> Result<Vec<Fingerprint>, Refusal> {
     let object = context.store.open_object(&package.digest).map_err(Refusal::Read)?;
     let head = Head::read(&mut BufReader::new(object)).map_err(Refusal::Package)?;
     let packets = head.signatures().map_err(Refusal::Package)?;
@@ -69,6 +80,6 @@ fn check_one(
         signatures.extend(openpgp::read_signatures(packet)?);
     }
     let signed = head.header.as_bytes();
-    openpgp::verify(signed, &signatures, Framing::Detached, (keyring, context.now))?;
-    Ok(())
+    let signers = openpgp::verify(signed, &signatures, Framing::Detached, (keyring, context.now))?;
+    Ok(signers.weakly)
 }

@@ -8,9 +8,10 @@
 use std::path::PathBuf;
 
 use super::index::REPOMD;
+use crate::distro::{Signed, Suite};
 use crate::fetch::Error;
 use crate::fetch::keys::Trust;
-use crate::fetch::url::{Url, stays_below};
+use crate::fetch::url::{Scheme, Url, stays_below};
 use crate::recipe::Recipe;
 
 /// One repository to be read.
@@ -24,13 +25,25 @@ pub(super) struct Source {
     pub places: Vec<Url>,
     /// Where a list of mirrors with the digest of `repomd.xml` can be had.
     pub metalink: Option<Url>,
+    /// Where a plain list of mirrors can be had.
+    pub mirrorlist: Option<Url>,
     pub trust: Trust,
+    /// What of it bears signatures.
+    pub signed: Signed,
 }
 
 impl Source {
     /// What the lock records as suite.
     pub(super) fn suite(&self) -> String {
         if self.folder.is_empty() { "./".to_owned() } else { self.folder.clone() }
+    }
+
+    /// Whether metadata that bears no signature is as good as its transport from `place`: where only
+    /// packages are signed, and the place is one of the distribution's own or of the user's.
+    pub(super) fn is_vouched_by_transport(&self, place: &Url) -> bool {
+        self.signed == Signed::Packages
+            && self.places.contains(place)
+            && matches!(place.scheme(), Scheme::Https | Scheme::File)
     }
 
     /// For messages: `https://m/mariner prod/base/x86_64`.
@@ -57,6 +70,7 @@ fn of_distribution(recipe: &Recipe) -> Result<Vec<Source>, Error> {
     let pins = recipe.release.keys.iter().map(|key| key.parse().map_err(Error::Pin));
     let and_the_users = !recipe.sources.mirrors.is_empty();
     let trust = Trust::Distribution { pins: pins.collect::<Result<_, _>>()?, and_the_users };
+    let signed = recipe.distro.signed;
     let named: Vec<Url> = parsed(recipe.sources.mirrors.iter().map(String::as_str))?;
     let (whole, named): (Vec<_>, Vec<_>) = named.into_iter().partition(is_repository);
     let one = |root: Url| Source {
@@ -64,13 +78,15 @@ fn of_distribution(recipe: &Recipe) -> Result<Vec<Source>, Error> {
         root,
         folder: String::new(),
         metalink: None,
+        mirrorlist: None,
         trust: trust.clone(),
+        signed,
     };
     let mut sources: Vec<Source> = whole.into_iter().map(one).collect();
     if !sources.is_empty() && named.is_empty() {
         return Ok(sources);
     }
-    let built_in = recipe.distro.mirrors_for(recipe.architecture);
+    let built_in = recipe.distro.mirrors_for(&recipe.release, recipe.architecture);
     let built_in = built_in.map(|mirror| variables(&mirror.url, recipe));
     let built_in = parsed(built_in.collect::<Vec<_>>().iter().map(String::as_str))?;
     let root = built_in.first().cloned().ok_or_else(|| Error::NoPlace {
@@ -78,22 +94,35 @@ fn of_distribution(recipe: &Recipe) -> Result<Vec<Source>, Error> {
         architecture: recipe.architecture.to_string(),
     })?;
     let mirrors = if named.is_empty() { built_in } else { named };
-    let limit = if recipe.sources.release_only { 1 } else { usize::MAX };
-    for suite in recipe.release.suites_for(recipe.architecture).take(limit) {
+    let wanted = |suite: &&Suite| !(recipe.sources.release_only && suite.updates);
+    for suite in recipe.release.suites_for(recipe.architecture).filter(wanted) {
         let folder = folder(&suite.name, recipe)?;
-        let metalink = suite.metalink.as_ref().map(|address| variables(address, recipe).parse());
+        let list = |address: &Option<String>| {
+            let address = address.as_ref().map(|address| variables(address, recipe).parse());
+            address.transpose().map_err(Error::Url)
+        };
         sources.push(Source {
             root: root.clone(),
             places: mirrors.iter().map(|mirror| mirror.join(&folder)).collect(),
             folder,
-            metalink: metalink.transpose().map_err(Error::Url)?,
+            metalink: list(&suite.metalink)?,
+            mirrorlist: list(&suite.mirrorlist)?,
             trust: trust.clone(),
+            signed,
         });
     }
     for suite in &recipe.sources.extra_suites {
         let (folder, root) = (folder(suite, recipe)?, root.clone());
         let places = mirrors.iter().map(|mirror| mirror.join(&folder)).collect();
-        sources.push(Source { root, folder, places, metalink: None, trust: trust.clone() });
+        sources.push(Source {
+            root,
+            folder,
+            places,
+            metalink: None,
+            mirrorlist: None,
+            trust: trust.clone(),
+            signed,
+        });
     }
     Ok(sources)
 }
@@ -143,5 +172,6 @@ fn of_user(text: &str) -> Result<Source, Error> {
     }
     let root: Url = address.trim_end_matches('/').parse().map_err(Error::Url)?;
     let places = vec![root.clone()];
-    Ok(Source { root, folder: String::new(), places, metalink: None, trust })
+    let (folder, metalink, mirrorlist) = (String::new(), None, None);
+    Ok(Source { root, folder, places, metalink, mirrorlist, trust, signed: Signed::Metadata })
 }

@@ -6,7 +6,8 @@
 //! ```text
 //! N  name  architecture  epoch  version  release  size  digest  built  place
 //! P  name [operator version]        provides; in the same way R (requires), C (conflicts),
-//!                                   O (obsoletes), W (recommends)
+//!                                   O (obsoletes), W (recommends),
+//!                                   S (supplements)
 //! F  path                           a file
 //! ```
 
@@ -47,6 +48,8 @@ pub struct Info<'a> {
     pub obsoletes: Vec<Relation<'a>>,
     /// What it recommends.
     pub recommends: Vec<Dependency<'a>>,
+    /// With what it asks to be installed, too.
+    pub supplements: Vec<Dependency<'a>>,
     /// Its files, or those that a repository lists first.
     pub files: Vec<&'a str>,
     /// Whether it has relations that cannot be understood, so that it cannot be installed.
@@ -66,15 +69,18 @@ pub enum Sort {
     Obsoletes,
     /// What it recommends.
     Recommends,
+    /// With what it asks to be installed, too.
+    Supplements,
 }
 
 impl Sort {
-    const ALL: [(Self, &'static str); 5] = [
+    const ALL: [(Self, &'static str); 6] = [
         (Self::Provides, "P"),
         (Self::Requires, "R"),
         (Self::Conflicts, "C"),
         (Self::Obsoletes, "O"),
         (Self::Recommends, "W"),
+        (Self::Supplements, "S"),
     ];
 
     const fn letter(self) -> &'static str {
@@ -84,6 +90,7 @@ impl Sort {
             Self::Conflicts => "C",
             Self::Obsoletes => "O",
             Self::Recommends => "W",
+            Self::Supplements => "S",
         }
     }
 }
@@ -179,12 +186,14 @@ pub fn of_header(header: &Header) -> Result<String, Error> {
     let mut draft = Draft::default();
     draft.begin(&identity);
     let [recommend, recommended_version, recommend_flags] = tag::RECOMMEND;
+    let [supplement, supplemented_version, supplement_flags] = tag::SUPPLEMENT;
     for (sort, name, version, flags) in [
         (Sort::Provides, tag::PROVIDE_NAME, tag::PROVIDE_VERSION, tag::PROVIDE_FLAGS),
         (Sort::Requires, tag::REQUIRE_NAME, tag::REQUIRE_VERSION, tag::REQUIRE_FLAGS),
         (Sort::Conflicts, tag::CONFLICT_NAME, tag::CONFLICT_VERSION, tag::CONFLICT_FLAGS),
         (Sort::Obsoletes, tag::OBSOLETE_NAME, tag::OBSOLETE_VERSION, tag::OBSOLETE_FLAGS),
         (Sort::Recommends, recommend, recommended_version, recommend_flags),
+        (Sort::Supplements, supplement, supplemented_version, supplement_flags),
     ] {
         let (mut versions, mut flags) = (header.texts(version), header.numbers(flags));
         for name in header.texts(name) {
@@ -240,7 +249,8 @@ pub fn parse(text: &str) -> Result<Vec<Info<'_>>, Error> {
         let sort = Sort::ALL.iter().find(|(_, known)| *known == letter).ok_or(Error::Line)?.0;
         if let Err(_unreadable) = info.add(sort, name, (operator, version)) {
             // What cannot be understood is no help, and no obstacle if it is only offered.
-            info.unsupported |= sort != Sort::Provides && sort != Sort::Recommends;
+            let offered = [Sort::Provides, Sort::Recommends, Sort::Supplements];
+            info.unsupported |= !offered.contains(&sort);
         }
     }
     Ok(infos)
@@ -263,6 +273,7 @@ impl<'a> Info<'a> {
             },
             Sort::Conflicts => self.conflicts.push(Dependency::new(name, operator, version)?),
             Sort::Recommends => self.recommends.push(Dependency::new(name, operator, version)?),
+            Sort::Supplements => self.supplements.push(Dependency::new(name, operator, version)?),
         }
         Ok(())
     }
@@ -294,6 +305,7 @@ fn first_line<'a>(fields: &mut dyn Iterator<Item = &'a str>) -> Result<Info<'a>,
         conflicts: Vec::new(),
         obsoletes: Vec::new(),
         recommends: Vec::new(),
+        supplements: Vec::new(),
         files: Vec::new(),
         unsupported: false,
     })

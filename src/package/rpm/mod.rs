@@ -3,10 +3,12 @@
 pub mod archive;
 pub mod capability;
 pub mod database;
+pub mod filelists;
 pub mod files;
 pub mod header;
 pub mod info;
 pub mod metalink;
+pub mod modules;
 pub mod order;
 pub mod payload;
 pub mod primary;

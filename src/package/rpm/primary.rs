@@ -112,7 +112,8 @@ impl Visitor for Reader {
             "conflicts" => self.sort = Some(Sort::Conflicts),
             "obsoletes" => self.sort = Some(Sort::Obsoletes),
             "recommends" => self.sort = Some(Sort::Recommends),
-            "suggests" | "supplements" | "enhances" => self.sort = None,
+            "supplements" => self.sort = Some(Sort::Supplements),
+            "suggests" | "enhances" => self.sort = None,
             "entry" => self.entry(element)?,
             _ => {}
         }

@@ -166,6 +166,25 @@ pub enum Dependency<'a> {
 const DEEPEST: usize = 16;
 
 impl<'a> Dependency<'a> {
+    /// Calls `visit` with each plain relation that it is made of.
+    pub fn each(&self, visit: &mut dyn FnMut(&Relation<'a>)) {
+        match self {
+            Self::Plain(relation) => visit(relation),
+            Self::And(all) | Self::Or(all) => all.iter().for_each(|one| one.each(visit)),
+            Self::With(one, other) | Self::Without(one, other) => {
+                one.each(visit);
+                other.each(visit);
+            }
+            Self::If(one, other, third) | Self::Unless(one, other, third) => {
+                one.each(visit);
+                other.each(visit);
+                if let Some(third) = third {
+                    third.each(visit);
+                }
+            }
+        }
+    }
+
     /// Puts a dependency together as headers and indexes hold it: rich, if its name is in parentheses.
     ///
     /// # Errors

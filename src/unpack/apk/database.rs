@@ -87,7 +87,8 @@ fn repositories(recipe: &Recipe) -> String {
         [] => &recipe.distro.components,
         named => named,
     };
-    let Some(mirror) = recipe.distro.mirrors_for(recipe.architecture).next() else {
+    let Some(mirror) = recipe.distro.mirrors_for(&recipe.release, recipe.architecture).next()
+    else {
         return String::new();
     };
     let mut text = String::new();

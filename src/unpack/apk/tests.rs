@@ -15,7 +15,7 @@ use crate::tree::{Content, Kind, Tree};
 fn recipe(asked: &[&str]) -> Recipe {
     let options = Options { distro: Some("alpine".into()), ..Options::default() };
     let host = Some(crate::distro::Architecture::X86_64);
-    let surroundings = Surroundings { host, agent_source: None, without_agent: true };
+    let surroundings = Surroundings { host, without_agent: true, ..Surroundings::default() };
     let environment = BTreeMap::new();
     let request = Request {
         file: None,

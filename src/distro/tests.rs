@@ -1,0 +1,123 @@
+//! What the data files must hold to, and how distributions and releases are found.
+
+use super::*;
+
+fn find(name: &str) -> Distro {
+    Catalogue::default().find(name).unwrap().clone()
+}
+
+#[test]
+fn a_distribution_is_found_by_its_name_and_a_slip_is_answered_with_the_right_one() {
+    for name in ["alpine", "azurelinux", "debian", "fedora", "ubuntu"] {
+        assert_eq!(find(name).name, name);
+    }
+    for (alias, name) in
+        [("suse", "opensuse"), ("cbl-mariner", "azurelinux"), ("almalinux", "alma")]
+    {
+        assert_eq!(find(alias).name, name);
+    }
+    let catalogue = Catalogue::default();
+    let message = catalogue.find("debain").unwrap_err().to_string();
+    let expected = "the distribution \"debain\" is unknown (did you mean \"debian\"?); known are alma, \
+                    alpine, azurelinux, centos, clearlinux, debian, euleros, fedora, openeuler, \
+                    opensuse, rocky, ubuntu";
+    assert_eq!(message, expected);
+    assert!(!catalogue.find("x").unwrap_err().to_string().contains("did you mean"));
+}
+
+#[test]
+fn a_release_is_found_by_code_name_number_and_alias() {
+    let cases = [
+        ("debian", "trixie", "trixie"),
+        ("debian", "13", "trixie"),
+        ("debian", "stable", "trixie"),
+        ("debian", "12", "bookworm"),
+        ("debian", "oldstable", "bookworm"),
+        ("debian", "11", "bullseye"),
+        ("debian", "testing", "forky"),
+        ("debian", "unstable", "sid"),
+        ("alpine", "latest-stable", "v3.24"),
+        ("alpine", "3.18", "v3.18"),
+        ("alpine", "edge", "edge"),
+        ("azurelinux", "3.0", "3.0"),
+        ("cbl-mariner", "2", "2.0"),
+        ("centos", "stream9", "9-stream"),
+        ("centos", "7", "7.9.2009"),
+        ("suse", "tumbleweed", "tumbleweed"),
+        ("openeuler", "24.03", "24.03-LTS-SP1"),
+        ("ubuntu", "24.04", "noble"),
+        ("ubuntu", "resolute", "resolute"),
+    ];
+    for (distro, name, codename) in cases {
+        assert_eq!(find(distro).release(name).unwrap().codename, codename);
+    }
+    let debian = find("debian");
+    let message = debian.release("trixi").unwrap_err().to_string();
+    assert!(message.starts_with("Debian has no release \"trixi\" (did you mean \"trixie\"?)"));
+    assert!(debian.release("10.11").is_err());
+}
+
+#[test]
+fn distributions_are_sorted_by_name() {
+    assert!(Catalogue::default().all().is_sorted_by(|a, b| a.name < b.name));
+}
+
+#[test]
+fn a_release_that_left_the_mirrors_is_found_in_its_archive() {
+    let centos = find("centos");
+    let places = |release: &str, architecture| -> Vec<String> {
+        let release = centos.release(release).unwrap();
+        let mirrors = centos.mirrors_for(release, architecture);
+        mirrors.map(|mirror| mirror.url.clone()).collect()
+    };
+    assert_eq!(places("9", Architecture::X86_64), ["https://mirror.stream.centos.org"]);
+    assert_eq!(places("8", Architecture::X86_64), ["https://vault.centos.org/centos"]);
+    assert_eq!(places("7", Architecture::X86_64), ["https://vault.centos.org/centos"]);
+    assert_eq!(places("7", Architecture::Aarch64), ["https://vault.centos.org/altarch"]);
+    let fedora = find("fedora");
+    let last = fedora.mirrors_for(fedora.release("42").unwrap(), Architecture::S390x).last();
+    assert!(last.unwrap().url.starts_with("https://archives.fedoraproject.org/"));
+}
+
+#[test]
+fn kata_s_list_and_the_ports_of_tumbleweed_are_as_kata_and_suse_have_them() {
+    let suse = find("suse");
+    let names = suse.packages.names(Architecture::X86_64, true, false);
+    assert_eq!(names, ["iptables", "libudev1", "systemd"]);
+    let tumbleweed = suse.release("tumbleweed").unwrap();
+    let suites = |architecture| -> Vec<&str> {
+        tumbleweed.suites_for(architecture).map(|suite| suite.name.as_str()).collect()
+    };
+    assert_eq!(suites(Architecture::S390x), ["ports/zsystems/tumbleweed/repo/oss"]);
+    assert_eq!(suites(Architecture::X86_64), ["tumbleweed/repo/oss"]);
+    assert_eq!(tumbleweed.database_format, DatabaseFormat::Ndb);
+}
+
+#[test]
+fn suites_and_mirrors_are_those_of_the_architecture() {
+    let debian = find("debian");
+    let suites = |release: &str, architecture| -> Vec<&str> {
+        let release = debian.release(release).unwrap();
+        release.suites_for(architecture).map(|suite| suite.name.as_str()).collect()
+    };
+    assert_eq!(
+        suites("12", Architecture::X86_64),
+        ["bookworm", "bookworm-updates", "bookworm-security"]
+    );
+    assert_eq!(suites("12", Architecture::S390x), ["bookworm", "bookworm-updates"]);
+    let ubuntu = find("ubuntu");
+    let release = &ubuntu.releases[0];
+    let ports: Vec<_> =
+        ubuntu.mirrors_for(release, Architecture::Aarch64).map(|m| &m.url).collect();
+    assert_eq!(ports, ["http://ports.ubuntu.com/ubuntu-ports"]);
+}
+
+#[test]
+fn kata_s_package_list_depends_on_init_seccomp_and_the_guest_s_processor() {
+    let packages = find("ubuntu").packages;
+    let base = ["chrony", "cryptsetup-bin", "dbus", "e2fsprogs", "iptables"];
+    assert_eq!(packages.names(Architecture::X86_64, false, false), base);
+    let systemd = packages.names(Architecture::X86_64, true, true);
+    assert!(systemd.contains(&"init") && systemd.contains(&"libseccomp2"));
+    assert!(packages.names(Architecture::S390x, false, false).contains(&"libcurl4"));
+}
