@@ -48,13 +48,35 @@ pub fn resolve(recipe: &Recipe, workshop: &Workshop<'_>) -> Result<Lock, Error> 
     let indexes = workshop.stage(Stage::Indexes, || {
         fetch::indexes(recipe, &workshop.fetching()).map_err(Error::Indexes)
     })?;
-    let choice = workshop.stage(Stage::Resolve, || {
-        resolve::resolve(recipe, &indexes).map_err(|error| Error::Resolve(Box::new(error)))
-    })?;
+    let choice = choose(recipe, indexes, workshop)?;
     let lock = fetch::pin(choice, recipe, &workshop.fetching()).map_err(Error::Packages)?;
     // What a host cannot do must not show in the bytes without being written down.
     let built_in_scripts = configure::is_built_in(recipe).map_err(Error::Configure)?;
     Ok(Lock { built_in_scripts, ..lock })
+}
+
+/// Solves. What fails for want of a file of which indexes do not say who has it is tried once more with
+/// lists of all files, which are long.
+fn choose(
+    recipe: &Recipe,
+    indexes: fetch::Indexes,
+    workshop: &Workshop<'_>,
+) -> Result<lock::Choice, Error> {
+    let resolving = |error| Error::Resolve(Box::new(error));
+    let solve = |indexes: &fetch::Indexes| {
+        workshop.stage(Stage::Resolve, || resolve::resolve(recipe, indexes).map_err(resolving))
+    };
+    match solve(&indexes) {
+        Err(Error::Resolve(error)) if matches!(*error, resolve::Error::Conflict(_)) => {
+            let files = resolve::files_wanted(recipe, &indexes).map_err(resolving)?;
+            if files.is_empty() {
+                return Err(Error::Resolve(error));
+            }
+            let indexes = fetch::with_files(indexes, &files, recipe, &workshop.fetching());
+            solve(&indexes.map_err(Error::Indexes)?)
+        }
+        choice => choice,
+    }
 }
 
 /// Installs the packages of a lock: their tree, configured, as their distribution would have it.

@@ -39,12 +39,26 @@ pub struct Repository<'a> {
 /// # Errors
 /// [`Error`] for a request that cannot be met, or an index that cannot be trusted.
 pub fn resolve(recipe: &Recipe, indexes: &Indexes) -> Result<Choice, Error> {
-    let repositories: Vec<_> = indexes
-        .repositories()
-        .iter()
+    resolve_from(recipe, &plain(indexes))
+}
+
+/// The files that packages require and that nobody is known to have by these indexes: with them, what
+/// cannot be chosen may be.
+///
+/// # Errors
+/// [`Error::Index`]
+pub fn files_wanted(recipe: &Recipe, indexes: &Indexes) -> Result<Vec<String>, Error> {
+    match recipe.distro.family {
+        Family::Deb | Family::Apk => Ok(Vec::new()),
+        Family::Rpm => rpm::question::files_wanted(recipe, &plain(indexes)),
+    }
+}
+
+fn plain(indexes: &Indexes) -> Vec<Repository<'_>> {
+    let repositories = indexes.repositories().iter();
+    repositories
         .map(|r| Repository { locked: r.locked(), texts: r.texts(), pin: r.pin(), tag: r.tag() })
-        .collect();
-    resolve_from(recipe, &repositories)
+        .collect()
 }
 
 /// As [`resolve`], from plain values, the most preferred repository first.

@@ -26,6 +26,8 @@ mod program;
 mod reference;
 mod rootfs;
 mod rpm;
+mod rpm_alma;
+mod rpm_solver;
 mod signals;
 mod tiny;
 mod verify;

@@ -97,7 +97,7 @@ fn not(world: &World<'_>, dependency: &Dependency<'_>) -> Vec<Id> {
 }
 
 /// The packages that meet a dependency by themselves.
-fn packages(world: &World<'_>, dependency: &Dependency<'_>) -> Vec<Id> {
+pub(super) fn packages(world: &World<'_>, dependency: &Dependency<'_>) -> Vec<Id> {
     match dependency {
         Dependency::Plain(relation) => world.meeting(relation),
         Dependency::Or(all) => all.iter().flat_map(|one| packages(world, one)).collect(),

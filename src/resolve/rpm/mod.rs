@@ -7,6 +7,7 @@
 
 mod clause;
 mod explain;
+mod modules;
 pub(super) mod question;
 pub mod validate;
 pub mod world;
@@ -81,13 +82,16 @@ fn needed(world: &World<'_>, chosen: &BTreeSet<Id>) -> BTreeSet<Id> {
     needed
 }
 
-/// Adds what is recommended, and what that requires, as far as all stays installable.
+/// Adds what is recommended, and who asks to go with what is chosen, each with what it requires, as far
+/// as all stays installable.
 fn add_recommended(world: &World<'_>, chosen: &mut BTreeSet<Id>) {
     let mut tried: BTreeSet<Id> = BTreeSet::new();
     loop {
-        let recommended = chosen.iter().flat_map(|id| world.recommended(*id));
-        let mut groups = recommended.filter(|group| !group.iter().any(|id| chosen.contains(id)));
-        let next = groups.find_map(|group| group.into_iter().find(|id| !tried.contains(id)));
+        let recommended = chosen.iter().flat_map(|id| world.recommended(*id, chosen));
+        let supplementing = || world.supplementing(chosen).into_iter().map(|id| vec![id]);
+        let untried = |group: Vec<Id>| group.into_iter().find(|id| !tried.contains(id));
+        let next = recommended.into_iter().find_map(untried);
+        let next = next.or_else(|| supplementing().find_map(untried));
         let Some(next) = next else { return };
         tried.insert(next);
         let required: Vec<Id> =

@@ -3,11 +3,14 @@
 //! In: a recipe, and verified records of packages or what the packages say of themselves; out: chosen
 //! packages, or whether those of a lock do what is asked.
 
+use std::collections::BTreeSet;
+
 use super::world::{Candidate, Offer};
-use super::{Request, choose, validate};
+use super::{Request, choose, modules, validate};
 use crate::lock::{ChosenPackage, Identity, Lock, LockedPackage};
 use crate::package::rpm::header::Header;
 use crate::package::rpm::info::{self, Info};
+use crate::package::rpm::modules::{self as rpm_modules, Stream};
 use crate::package::rpm::tag;
 use crate::recipe::Recipe;
 use crate::resolve::{Error, Repository, asked};
@@ -17,7 +20,7 @@ pub(in crate::resolve) fn ask(
     recipe: &Recipe,
     repositories: &[Repository<'_>],
 ) -> Result<Vec<ChosenPackage>, Error> {
-    let lists = repositories.iter().map(read_list).collect::<Result<Vec<_>, _>>()?;
+    let lists = read_lists(recipe, repositories)?;
     let offers: Vec<_> = repositories
         .iter()
         .zip(&lists)
@@ -32,6 +35,58 @@ pub(in crate::resolve) fn ask(
         chosen_package(candidate, repository.expect("a candidate is from one of the offers"))
     };
     chosen.iter().map(place).collect()
+}
+
+/// The files that packages require and that nobody is known to have. Lists of packages name only some of
+/// their files; which have these a longer list says.
+pub(in crate::resolve) fn files_wanted(
+    recipe: &Recipe,
+    repositories: &[Repository<'_>],
+) -> Result<Vec<String>, Error> {
+    let lists = read_lists(recipe, repositories)?;
+    let packages = || lists.iter().flatten();
+    let known: BTreeSet<&str> = packages()
+        .flat_map(|info| {
+            let provided = info.provides.iter().map(|relation| relation.name);
+            info.files.iter().copied().chain(provided)
+        })
+        .collect();
+    let mut wanted = BTreeSet::new();
+    for requirement in packages().flat_map(|info| &info.requires) {
+        requirement.each(&mut |relation| {
+            if relation.name.starts_with('/') && !known.contains(relation.name) {
+                wanted.insert(relation.name.to_owned());
+            }
+        });
+    }
+    let asked = asked(recipe).into_iter().filter(|name| name.starts_with('/'));
+    wanted.extend(asked.filter(|name| !known.contains(name)).map(str::to_owned));
+    Ok(wanted.into_iter().collect())
+}
+
+/// The packages of all repositories that may be taken: none that the release excludes, and none of modules
+/// that nobody chose.
+fn read_lists<'a>(
+    recipe: &Recipe,
+    repositories: &[Repository<'a>],
+) -> Result<Vec<Vec<Info<'a>>>, Error> {
+    let mut lists = repositories.iter().map(read_list).collect::<Result<Vec<_>, _>>()?;
+    let streams = repositories.iter().flat_map(|repository| {
+        let text = repository.texts.get(1).map(|bytes| std::str::from_utf8(bytes));
+        modules_of(text)
+    });
+    let streams: Vec<_> = streams.collect();
+    for list in &mut lists {
+        list.retain(|info| !recipe.release.exclude.iter().any(|name| name == info.name));
+    }
+    modules::hide(&mut lists, &streams, &recipe.release.streams)
+        .map_err(|error| Error::Asked(error.into()))?;
+    Ok(lists)
+}
+
+fn modules_of<'a>(text: Option<Result<&'a str, std::str::Utf8Error>>) -> Vec<Stream<'a>> {
+    // The text was made from a text.
+    text.and_then(Result::ok).map(rpm_modules::parse).unwrap_or_default()
 }
 
 fn read_list<'a>(repository: &Repository<'a>) -> Result<Vec<Info<'a>>, Error> {
@@ -74,7 +129,10 @@ pub(in crate::resolve) fn check(
     let read = lock.packages.iter().zip(&records).map(|(locked, text)| read_record(locked, text));
     let packages = read.collect::<Result<Vec<_>, _>>()?;
     let packages: Vec<_> = packages.iter().collect();
-    validate::check(&asked(recipe), &packages).map_err(|flaw| Error::Incomplete(flaw.into()))
+    let asked = asked(recipe);
+    validate::check(&asked, &packages)
+        .and_then(|()| validate::check_needed(&asked, &packages, recipe.packages.recommends))
+        .map_err(|flaw| Error::Incomplete(flaw.into()))
 }
 
 fn record(locked: &LockedPackage, header: &[u8]) -> Result<String, Error> {

@@ -27,6 +27,7 @@ fn records(text: &str) -> String {
                 "C" => Sort::Conflicts,
                 "O" => Sort::Obsoletes,
                 "W" => Sort::Recommends,
+                "S" => Sort::Supplements,
                 _ => panic!("{letter}"),
             };
             let words: Vec<_> = relation.split(' ').collect();
@@ -120,4 +121,43 @@ fn r12_ten_thousand_versions_that_exclude_each_other_are_given_up_in_time() {
     let lines = (0..3000).map(|number| format!("p{number} 1; P x; C x; R x\n"));
     let world: String = lines.chain(["a 1; R x; C x".to_owned()]).collect();
     assert!(chosen(&world, &["a"], false).is_err());
+}
+
+#[test]
+fn r6_a_package_that_only_an_index_asks_for_is_found_out() {
+    let check = |text: &str, weak| {
+        let text = records(text);
+        let infos = info::parse(&text).unwrap();
+        validate::check_needed(&["a"], &infos.iter().collect::<Vec<_>>(), weak)
+    };
+    assert_eq!(check("a 1; R b\n b 1; R (c if d)\n c 1\n d 1; P x\n e 1", false), {
+        Err(Flaw::Extraneous { package: "e 1-1".into() })
+    });
+    for (text, weak, is_needed) in [
+        ("a 1; R /usr/bin/b\n b 1; P /usr/bin/b", false, true),
+        ("a 1\n evil 1", false, false),
+        ("a 1\n evil 1; R a", false, false),
+        ("a 1; W b\n b 1", true, true),
+        ("a 1; W b\n b 1", false, false),
+        ("a 1\n b 1; S a\n c 1; S b", true, true),
+        ("a 1\n b 1; S a", false, false),
+    ] {
+        assert_eq!(check(text, weak).is_ok(), is_needed, "{text} {weak}");
+    }
+}
+
+#[test]
+fn weak_dependencies_are_followed_both_ways_where_that_is_wanted() {
+    for (world, expected) in [
+        ("a 1; W b\n b 1; R c\n c 1", "a 1,b 1,c 1"),
+        ("a 1\n b 1; S a\n c 1; S b\n d 1; S e\n e 1", "a 1,b 1,c 1"),
+        ("a 1; W (b if c)\n b 1\n c 1", "a 1"),
+        ("a 1; R c; W (b if c)\n b 1\n c 1", "a 1,b 1,c 1"),
+        ("a 1; W (b or c)\n b 1; C a\n c 1", "a 1,c 1"),
+        ("a 1\n b 1; S (a and c)\n c 1", "a 1"),
+        ("a 1; R c\n b 1; S (a and c)\n c 1", "a 1,b 1,c 1"),
+    ] {
+        assert_eq!(chosen(world, &["a"], true).unwrap().join(","), expected, "{world}");
+        assert!(!chosen(world, &["a"], false).unwrap().contains(&"b 1".to_owned()), "{world}");
+    }
 }

@@ -4,7 +4,7 @@
 //! with the search but the reading of relations: it does not know candidates, preferences or
 //! variables, and goes by rpm-dependencies(7) alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::package::rpm::info::Info;
 use crate::package::rpm::relation::{Dependency, Relation};
@@ -22,6 +22,42 @@ pub fn check(asked: &[&str], chosen: &[&Info<'_>]) -> Result<(), Flaw> {
         }
     }
     (0..).zip(chosen).try_for_each(|(number, info)| system.check_package(number, info))
+}
+
+/// Checks that each of `chosen` is there because it was `asked` for, or because another one requires it;
+/// or recommends it, where `weak` dependencies are wanted. Who serves an index can name more dependencies
+/// than a package has; what comes along for those alone is found here.
+///
+/// # Errors
+/// [`Flaw::Extraneous`] for the first package that nothing needs.
+pub fn check_needed(asked: &[&str], chosen: &[&Info<'_>], weak: bool) -> Result<(), Flaw> {
+    let system = System::new(chosen)?;
+    let mut needed = BTreeSet::new();
+    let mut open: Vec<usize> = Vec::new();
+    for name in asked {
+        let named = (0..).zip(chosen).filter(|(_, info)| info.name == *name);
+        open.extend(named.map(|(number, _): (usize, _)| number));
+        open.extend(system.meeting(&Relation { name, condition: None }, None));
+    }
+    loop {
+        while let Some(number) = open.pop() {
+            let Some(info) = chosen.get(number).filter(|_| needed.insert(number)) else { continue };
+            let weak = if weak { &info.recommends[..] } else { &[] };
+            for dependency in info.requires.iter().chain(weak) {
+                dependency.each(&mut |relation| open.extend(system.meeting(relation, None)));
+            }
+        }
+        if weak {
+            open.extend(system.supplementing(&needed));
+        }
+        if open.is_empty() {
+            break;
+        }
+    }
+    match (0..).zip(chosen).find(|(number, _)| !needed.contains(number)) {
+        Some((_, info)) => Err(Flaw::Extraneous { package: named(info) }),
+        None => Ok(()),
+    }
 }
 
 struct System<'p> {
@@ -73,6 +109,21 @@ impl<'p> System<'p> {
             }
         }
         Ok(())
+    }
+
+    /// Who asks to go with one of those that are needed, and is not yet.
+    fn supplementing(&self, needed: &BTreeSet<usize>) -> Vec<usize> {
+        let goes = |info: &&Info<'_>| {
+            let mut goes = false;
+            for dependency in &info.supplements {
+                dependency.each(&mut |relation| {
+                    goes |= self.meeting(relation, None).iter().any(|id| needed.contains(id));
+                });
+            }
+            goes
+        };
+        let all = self.infos.iter().enumerate().filter(|(number, _)| !needed.contains(number));
+        all.filter(|(_, info)| goes(info)).map(|(number, _)| number).collect()
     }
 
     /// Who meets a relation, but for one.
@@ -166,6 +217,12 @@ pub enum Flaw {
         package: String,
         /// With what.
         relation: String,
+    },
+    /// A package is there that nothing needs.
+    #[error("package {package} is needed by nothing that was asked for")]
+    Extraneous {
+        /// Name and version.
+        package: String,
     },
     /// A package obsoletes one that is there.
     #[error("package {package} obsoletes {other}, which is there")]

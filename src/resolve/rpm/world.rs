@@ -2,15 +2,18 @@
 //!
 //! The repositories' packages, the architecture and what is asked for come in. rpm's rules are these:
 //! of packages with one name only one is installed; what a package obsoletes cannot be installed with
-//! it; a file is provided by whoever has it. Of several that meet a requirement one with that very name
-//! is taken first, a later version before an earlier one. Specification: rpm-dependencies(7).
+//! it; a file is provided by whoever has it. Of several that meet a requirement one is taken of which
+//! there is no later version, one with that very name first, then who provides the latest version.
+//! Specification: rpm-dependencies(7); for the preferences libsolv's `policy.c`.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::clause::{self, Extra};
 use crate::package::rpm::info::Info;
 use crate::package::rpm::relation::{Dependency, Relation};
+use crate::package::rpm::version::Version;
 use crate::resolve::solver::{Consequences, Id, Meter, Universe};
 
 /// One repository.
@@ -30,6 +33,9 @@ pub struct Candidate<'a> {
     /// Which of the offers it is from: the first one that has it.
     pub offer: usize,
 }
+
+/// In which version something is provided, and whether in that very one.
+type Provided<'a> = (Version<'a>, bool);
 
 /// All candidates, sorted by name, later versions first.
 #[derive(Debug)]
@@ -122,7 +128,15 @@ impl<'a> World<'a> {
     pub fn meeting(&self, relation: &Relation<'_>) -> Vec<Id> {
         let providers = self.providers(relation.name).iter();
         let meant = providers.filter(|(_, provided)| relation.overlaps(provided));
-        self.preferred(meant.map(|(id, _)| *id).collect(), relation.name)
+        let mut best: BTreeMap<Id, Option<Provided<'a>>> = BTreeMap::new();
+        for (id, provided) in meant {
+            let version = provided
+                .condition
+                .map(|(operator, version)| (version, operator.symbol().contains('=')));
+            let known = best.entry(*id).or_default();
+            *known = (*known).max(version);
+        }
+        self.preferred(best, relation.name)
     }
 
     /// Who can be installed when a name is asked for: its packages, or else whoever provides it.
@@ -134,33 +148,65 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Sorts by preference: of each name the latest version before all older ones, the very name
-    /// before others.
-    fn preferred(&self, mut ids: Vec<Id>, name: &str) -> Vec<Id> {
-        ids.sort_unstable();
-        ids.dedup();
-        let mut ranked: Vec<(usize, bool, Id)> = Vec::with_capacity(ids.len());
-        let (mut before, mut rank) = ("", 0_usize);
-        for id in ids {
-            let own = self.name(id);
-            rank = if own == before { rank.saturating_add(1) } else { 0 };
-            before = own;
-            ranked.push((rank, own != name, id));
-        }
+    /// Sorts by preference: the latest version of a package before all older ones, the very name before
+    /// others, who provides a later version before who provides an earlier one or none.
+    fn preferred(&self, ids: BTreeMap<Id, Option<Provided<'a>>>, name: &str) -> Vec<Id> {
+        let mut ranked: Vec<_> = ids
+            .into_iter()
+            .map(|(id, provided)| {
+                let own = self.name(id);
+                let first = self.candidates.partition_point(|other| other.info.name < own);
+                let rank = u32::try_from(first).map_or(0, |first| id.0.saturating_sub(first));
+                (rank, own != name, Reverse(provided), id)
+            })
+            .collect();
         ranked.sort_unstable();
         ranked.into_iter().map(|(.., id)| id).collect()
     }
 
-    /// What a candidate recommends: groups of which one is wanted.
-    pub fn recommended(&self, id: Id) -> Vec<Vec<Id>> {
+    /// What a candidate recommends and the chosen ones do not meet: groups of which one is wanted.
+    pub fn recommended(&self, id: Id, chosen: &BTreeSet<Id>) -> Vec<Vec<Id>> {
         let candidate = self.candidate(id);
         let recommends = candidate.iter().flat_map(|candidate| &candidate.info.recommends);
-        recommends
-            .filter_map(|dependency| match dependency {
-                Dependency::Plain(relation) => Some(self.meeting(relation)),
-                _ => None,
-            })
-            .collect()
+        let missing = recommends.filter(|dependency| !self.holds(dependency, chosen));
+        let groups = missing.flat_map(|dependency| clause::needs(self, dependency));
+        let packages = groups.map(|group| {
+            group.into_iter().filter(|id| self.candidate(*id).is_some()).collect::<Vec<_>>()
+        });
+        packages.filter(|group| !group.iter().any(|id| chosen.contains(id))).collect()
+    }
+
+    /// Who asks to be installed with what is chosen, later versions first.
+    pub fn supplementing(&self, chosen: &BTreeSet<Id>) -> Vec<Id> {
+        let all = (0..).map(Id).zip(&self.candidates);
+        let asking = all.filter(|(id, candidate)| {
+            let mut supplements = candidate.info.supplements.iter();
+            !chosen.contains(id) && supplements.any(|dependency| self.holds(dependency, chosen))
+        });
+        asking.map(|(id, _)| id).collect()
+    }
+
+    /// Whether the chosen ones meet a dependency.
+    fn holds(&self, dependency: &Dependency<'_>, chosen: &BTreeSet<Id>) -> bool {
+        let holds = |one: &Dependency<'_>| self.holds(one, chosen);
+        match dependency {
+            Dependency::Plain(relation) => {
+                self.meeting(relation).iter().any(|id| chosen.contains(id))
+            }
+            Dependency::And(all) => all.iter().all(holds),
+            Dependency::Or(all) => all.iter().any(holds),
+            Dependency::With(..) | Dependency::Without(..) => {
+                clause::packages(self, dependency).iter().any(|id| chosen.contains(id))
+            }
+            Dependency::If(then, condition, otherwise) => match holds(condition) {
+                true => holds(then),
+                false => otherwise.as_ref().is_none_or(|otherwise| holds(otherwise)),
+            },
+            Dependency::Unless(then, condition, otherwise) => match holds(condition) {
+                true => otherwise.as_ref().is_some_and(|otherwise| holds(otherwise)),
+                false => holds(then),
+            },
+        }
     }
 
     /// The id that stands for a part of a rich dependency: whoever chooses it takes its consequences.
