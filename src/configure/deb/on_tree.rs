@@ -121,9 +121,7 @@ impl Ground for OnTree<'_> {
         if !ran {
             self.world.tree = before;
         }
-        let omitted = std::mem::take(&mut self.world.omitted);
-        let omitted = omitted.into_iter().filter(|_| ran).map(|what| format!("ran without {what}"));
-        for reason in reason.into_iter().chain(omitted) {
+        if let Some(reason) = reason {
             let entry = NotRun {
                 package: package.name.to_string(),
                 script: kind.name().to_owned(),

@@ -213,6 +213,12 @@ impl Shell<'_, '_> {
         variable.value = Some(value.into());
     }
 
+    /// Sets a variable that programs see, too.
+    pub(in crate::configure) fn set_exported(&mut self, name: &str, value: &str) {
+        let variable = Variable { value: Some(value.to_owned()), exported: true };
+        self.state.variables.insert(name.to_owned(), variable);
+    }
+
     /// The value of a parameter, with what is done to it.
     fn changed(&mut self, name: &str, change: &Change) -> Result<String, Stop> {
         let value = self.parameter(name);

@@ -46,18 +46,27 @@ impl Shell<'_, '_> {
             _ => Vec::new(),
         };
         match is_shell(&head) {
-            Some(errexit) => {
-                let mut script = text_of(&head);
-                if errexit {
-                    script.insert_str(0, "set -e;");
-                }
-                self.run_script(&path, &script, arguments)
-            }
+            Some(_) => self.run_program(&path, &head, arguments),
             None => {
                 let first = arguments.first().map(String::as_str).unwrap_or_default();
                 Err(Stop::unknown(format!("{name} {first}").trim_end()))
             }
         }
+    }
+
+    /// Runs what ought to be a script of the shell, as the kernel would start it.
+    pub(in crate::configure) fn run_program(
+        &mut self,
+        path: &str,
+        bytes: &[u8],
+        arguments: &[String],
+    ) -> Flow {
+        let errexit = is_shell(bytes).ok_or_else(|| Stop::unknown(path))?;
+        let mut script = text_of(bytes);
+        if errexit {
+            script.insert_str(0, "set -e;");
+        }
+        self.run_script(path, &script, arguments)
     }
 }
 

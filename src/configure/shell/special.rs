@@ -65,7 +65,9 @@ impl Shell<'_, '_> {
         let Some(handler) = (self.find)("db_") else { return Some(Err(Stop::unknown(name))) };
         let mut call = super::Call::new(name, arguments);
         let result = handler(self, &mut call);
-        self.set("RET", call.out.clone());
+        if name != "db_stop" {
+            self.set("RET", call.out.clone());
+        }
         Some(self.write(2, &call.err).and(result))
     }
 

@@ -4,6 +4,7 @@
 //! named, because nothing else is there. `/dev/null` and its like need not be in the tree. Work is
 //! bounded: each step and each byte that is copied counts.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::io::Read;
 
@@ -65,21 +66,21 @@ pub(in crate::configure) struct World<'a> {
     pub(in crate::configure) epoch: Epoch,
     /// What was printed, line by line.
     pub(in crate::configure) printed: String,
-    /// What was left out of scripts that ran.
-    pub(in crate::configure) omitted: Vec<String>,
+    /// What commands keep from one call to the next, until the script ends.
+    pub(in crate::configure) kept: Option<Box<dyn Any>>,
     steps: u64,
 }
 
 impl<'a> World<'a> {
     pub(in crate::configure) fn new(tree: Tree, contents: &'a dyn Contents, epoch: Epoch) -> Self {
-        Self { tree, contents, epoch, printed: String::new(), omitted: Vec::new(), steps: 0 }
+        Self { tree, contents, epoch, printed: String::new(), kept: None, steps: 0 }
     }
 
     /// Begins a script: its work is counted from nothing.
     pub(in crate::configure) fn begin(&mut self) {
         self.steps = 0;
         self.printed.clear();
-        self.omitted.clear();
+        self.kept = None;
     }
 
     /// Counts work.
@@ -132,6 +133,15 @@ impl<'a> World<'a> {
 
     /// Reads a file by its clean path.
     pub(in crate::configure) fn read(&mut self, path: &TreePath) -> Result<Vec<u8>, Fault> {
+        self.read_at(path, 64)
+    }
+
+    /// As [`World::read`], for files of which little is looked at: they count for less.
+    pub(in crate::configure) fn read_lightly(&mut self, path: &TreePath) -> Result<Vec<u8>, Fault> {
+        self.read_at(path, 4096)
+    }
+
+    fn read_at(&mut self, path: &TreePath, bytes_of_a_step: u64) -> Result<Vec<u8>, Fault> {
         let content = match self.tree.get(path).map(|inode| &inode.kind) {
             Some(Kind::Regular(content)) => content,
             Some(Kind::Directory(_)) => return Err(Fault::IsADirectory),
@@ -145,7 +155,7 @@ impl<'a> World<'a> {
         if read.is_err() || bytes.len() as u64 > LARGEST_FILE {
             return Err(Fault::Invalid);
         }
-        self.steps = self.steps.saturating_add(bytes.len() as u64 / 64);
+        self.steps = self.steps.saturating_add(bytes.len() as u64 / bytes_of_a_step);
         Ok(bytes)
     }
 
@@ -170,6 +180,24 @@ impl<'a> World<'a> {
         let id = self.open(&place, mode, true)?;
         self.append(id, text)?;
         Ok(place)
+    }
+
+    /// Puts a new file in the place of whatever is at an absolute path. Directories above are made.
+    pub(in crate::configure) fn replace(
+        &mut self,
+        path: &str,
+        mode: u16,
+        bytes: Vec<u8>,
+    ) -> Result<(), Fault> {
+        if let Some((above, _)) = path.rsplit_once('/') {
+            self.make_directories(above, 0o755)?;
+        }
+        let place = self.resolve(&TreePath::ROOT, path, false)?;
+        if self.tree.get(&place).is_some() {
+            self.remove(&place)?;
+        }
+        self.steps = self.steps.saturating_add(bytes.len() as u64 / 4096);
+        self.insert(&place, mode, Kind::Regular(Content::Inline(bytes.into())))
     }
 
     /// Makes a directory and all above it.

@@ -1,5 +1,6 @@
 //! `dpkg-divert`: a package's file goes by another name; see dpkg-divert(1).
 
+use super::path_order;
 use crate::configure::shell::{Call, Flow, Shell};
 
 const LIST: &str = "/var/lib/dpkg/diversions";
@@ -85,7 +86,8 @@ pub(super) fn dpkg_divert(shell: &mut Shell<'_, '_>, call: &mut Call) -> Flow {
             Err(call.unknown("--rename"))
         }
         None => {
-            all.insert(0, Diversion { path, to, package });
+            all.push(Diversion { path, to, package });
+            all.sort_by_key(|one| path_order::bin(&one.path));
             write(shell, call, &all)
         }
     }

@@ -10,11 +10,14 @@ mod accounts;
 mod acl;
 mod adduser;
 mod alternatives;
+mod catalog;
 mod debconf;
 mod divert;
 mod dpkg;
+mod linker;
 mod override_list;
 mod pam;
+mod path_order;
 mod query;
 mod startup;
 mod sysusers;
@@ -55,7 +58,8 @@ pub(super) fn find(name: &str) -> Option<Handler> {
         "systemd-machine-id-setup" => machine_id,
         "chronyd" => chronyd,
         "perl" => perl,
-        "ldconfig" | "journalctl" => left_out,
+        "ldconfig" | "ldconfig.real" => linker::ldconfig,
+        "journalctl" => catalog::journalctl,
         "mountpoint" => no,
         // Nothing is running: nothing is started, stopped or asked.
         "invoke-rc.d" | "deb-systemd-invoke" | "ischroot" | "pwck" | "grpck" | "dbus-uuidgen"
@@ -70,19 +74,6 @@ fn yes(_: &mut Shell<'_, '_>, _: &mut Call) -> Flow {
 
 fn no(_: &mut Shell<'_, '_>, _: &mut Call) -> Flow {
     Ok(1)
-}
-
-/// Writes caches that programs do without: the build says that they are missing.
-fn left_out(shell: &mut Shell<'_, '_>, call: &mut Call) -> Flow {
-    let what = match call.name.as_str() {
-        "ldconfig" => "ldconfig: the linker's cache of libraries is not made",
-        _ if call.arguments == ["--update-catalog"] => {
-            "journalctl --update-catalog: the catalogue of messages is not made"
-        }
-        _ => return Err(call.unknown(&call.arguments.join(" "))),
-    };
-    shell.world.omitted.push(what.to_owned());
-    Ok(0)
 }
 
 /// A machine that has no identity yet: the file is there, and is emptied when all scripts have run.

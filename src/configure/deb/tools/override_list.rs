@@ -1,5 +1,6 @@
 //! `dpkg-statoverride`: owner and mode that an administrator gives a package's file; see its manual.
 
+use super::path_order;
 use crate::configure::shell::{Call, Flow, Shell};
 
 const LIST: &str = "/var/lib/dpkg/statoverride";
@@ -38,7 +39,11 @@ pub(super) fn dpkg_statoverride(shell: &mut Shell<'_, '_>, call: &mut Call) -> F
     {
         (inode.meta.uid, inode.meta.gid, inode.meta.mode) = (uid, gid, bits & 0o7777);
     }
-    let new = format!("{text}{user} {group} {bits:o} {path}\n");
+    let mut lines: Vec<&str> = text.lines().collect();
+    let new = format!("{user} {group} {bits:o} {path}");
+    lines.push(&new);
+    lines.sort_by_key(|line| path_order::bin(line.splitn(4, ' ').nth(3).unwrap_or_default()));
+    let new: String = lines.iter().map(|line| format!("{line}\n")).collect();
     save(shell, call, &text, &new).map(|()| 0)
 }
 

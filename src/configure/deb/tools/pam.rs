@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::debconf;
 use crate::configure::shell::{Call, Fault, Flow, Shell, Stop};
 
 const PROFILES: &str = "/usr/share/pam-configs";
@@ -18,6 +19,9 @@ const TYPES: [(&str, &str); 5] = [
     ("session-noninteractive", "Session-noninteractive"),
 ];
 
+/// Its templates of debconf's questions, which it loads each time.
+const QUESTIONS: &str = "/var/lib/dpkg/info/libpam-runtime.templates";
+
 /// A profile: its fields by name.
 type Profile = BTreeMap<String, String>;
 
@@ -26,7 +30,55 @@ pub(super) fn pam_auth_update(shell: &mut Shell<'_, '_>, call: &mut Call) -> Flo
     if options.has("remove") || options.values("root").iter().any(|root| root.len() > 1) {
         return Err(call.unknown(&call.arguments.join(" ")));
     }
-    let Ok(folder) = shell.place(PROFILES, true) else { return Ok(1) };
+    if shell.place(PROFILES, true).is_err() {
+        return Ok(1);
+    }
+    let (force, asks) = (options.has("force"), !options.has("package"));
+    debconf::under_frontend(shell, |shell| update(shell, call, force, asks))
+}
+
+/// Writes all files anew. `asks`: everything is to be asked, not only what is new.
+fn update(shell: &mut Shell<'_, '_>, call: &Call, force: bool, asks: bool) -> Flow {
+    let profiles = profiles(shell);
+    let seen = shell.world.text(&format!("{STATE}/seen")).unwrap_or_default();
+    let is_new = |name: &str| !seen.lines().any(|line| line == name);
+    let before = before(shell, call, &profiles)?;
+    if before.is_none() && !force {
+        return Err(call.unknown("for files of an administrator"));
+    }
+    let before_names = before.clone().unwrap_or_default();
+    let is_enabled = |name: &str, profile: &Profile| {
+        before_names.iter().any(|enabled| enabled == name)
+            || is_new(name) && profile.get("Default").is_some_and(|value| value == "yes")
+    };
+    let names: Vec<&str> = profiles.iter().map(|(name, _)| name.as_str()).collect();
+    let enabled: Vec<(String, Profile)> =
+        profiles.iter().filter(|(name, profile)| is_enabled(name, profile)).cloned().collect();
+    if enabled.is_empty() || enabled.iter().any(|(_, profile)| profile.contains_key("Conflicts")) {
+        return Err(call.unknown("with nothing enabled, or with what excludes each other"));
+    }
+    let any_is_new = names.iter().any(|name| is_new(name));
+    ask(shell, &profiles, &enabled, (before.is_none(), any_is_new || asks, !asks))?;
+    let failed =
+        |fault: Fault| -> Stop { Stop::unknown(format!("pam-auth-update: {}", fault.text())) };
+    let lines: String = names.iter().map(|name| format!("{name}\n")).collect();
+    shell.world.put(&format!("{STATE}/seen"), 0o644, &lines).map_err(failed)?;
+    for (kind, title) in TYPES {
+        let template = shell.world.text(&format!("{TEMPLATES}/common-{kind}"));
+        let template = template.ok_or_else(|| call.unknown("without templates"))?;
+        let text = common(&template, kind, title, &enabled);
+        shell.world.put(&format!("/etc/pam.d/common-{kind}"), 0o644, &text).map_err(failed)?;
+        let state = state(title, &enabled);
+        shell.world.put(&format!("{STATE}/{kind}"), 0o644, &state).map_err(failed)?;
+    }
+    debconf::say(shell, "fset", "libpam-runtime/override seen false")?;
+    debconf::say(shell, "set", "libpam-runtime/override false")?;
+    Ok(0)
+}
+
+/// The profiles, the most important first.
+fn profiles(shell: &mut Shell<'_, '_>) -> Vec<(String, Profile)> {
+    let Ok(folder) = shell.place(PROFILES, true) else { return Vec::new() };
     let mut profiles = Vec::new();
     for name in shell.world.names(&folder) {
         let text = shell.world.text(&format!("{PROFILES}/{name}")).unwrap_or_default();
@@ -37,31 +89,67 @@ pub(super) fn pam_auth_update(shell: &mut Shell<'_, '_>, call: &mut Call) -> Flo
     };
     profiles
         .sort_by(|(name, one), (other, two)| (priority(two), other).cmp(&(priority(one), name)));
-    let seen = shell.world.text(&format!("{STATE}/seen")).unwrap_or_default();
-    let mut before = String::new();
+    profiles
+}
+
+/// Which profiles were enabled before, if the files are there and as they were written then.
+fn before(
+    shell: &mut Shell<'_, '_>,
+    call: &Call,
+    profiles: &[(String, Profile)],
+) -> Result<Option<Vec<String>>, Stop> {
+    let mut names = Vec::new();
     for (kind, _) in TYPES {
-        before += &shell.world.text(&format!("{STATE}/{kind}")).unwrap_or_default();
+        let Some(text) = shell.world.text(&format!("{STATE}/{kind}")) else { return Ok(None) };
+        names.extend(
+            text.lines().filter_map(|line| line.strip_prefix("Module: ")).map(str::to_owned),
+        );
     }
-    let is_enabled = |name: &str, profile: &Profile| {
-        let new = !seen.lines().any(|line| line == name);
-        before.lines().any(|line| line == format!("Module: {name}"))
-            || new && profile.get("Default").is_some_and(|value| value == "yes")
-    };
-    let names: String = profiles.iter().map(|(name, _)| format!("{name}\n")).collect();
-    let enabled: Vec<_> =
-        profiles.into_iter().filter(|(name, profile)| is_enabled(name, profile)).collect();
-    let failed =
-        |fault: Fault| -> Stop { Stop::unknown(format!("pam-auth-update: {}", fault.text())) };
-    shell.world.put(&format!("{STATE}/seen"), 0o644, &names).map_err(failed)?;
+    let was = |(name, _): &&(String, Profile)| names.contains(name);
+    let enabled: Vec<(String, Profile)> = profiles.iter().filter(was).cloned().collect();
     for (kind, title) in TYPES {
-        let template = shell.world.text(&format!("{TEMPLATES}/common-{kind}"));
-        let template = template.ok_or_else(|| call.unknown("without templates"))?;
-        let text = common(&template, kind, title, &enabled);
-        shell.world.put(&format!("/etc/pam.d/common-{kind}"), 0o644, &text).map_err(failed)?;
-        let state = state(title, &enabled);
-        shell.world.put(&format!("{STATE}/{kind}"), 0o644, &state).map_err(failed)?;
+        let template = shell.world.text(&format!("{TEMPLATES}/common-{kind}")).unwrap_or_default();
+        let written = shell.world.text(&format!("/etc/pam.d/common-{kind}"));
+        if written != Some(common(&template, kind, title, &enabled)) {
+            return Err(call.unknown("for files that somebody has changed"));
+        }
     }
-    Ok(0)
+    Ok(Some(enabled.into_iter().map(|(name, _)| name).collect()))
+}
+
+/// What debconf is asked. `is_first`: for the first time; `anew`: although it was seen before;
+/// `quietly`: as something that a package does.
+fn ask(
+    shell: &mut Shell<'_, '_>,
+    profiles: &[(String, Profile)],
+    enabled: &[(String, Profile)],
+    (is_first, anew, quietly): (bool, bool, bool),
+) -> Result<(), Stop> {
+    const QUESTION: &str = "libpam-runtime/profiles";
+    let list = |names: Vec<&str>| names.join(", ");
+    let names = list(profiles.iter().map(|(name, _)| name.as_str()).collect());
+    let title = |profile: &'_ Profile| profile.get("Name").cloned().unwrap_or_default();
+    let titles: Vec<String> = profiles.iter().map(|(_, profile)| title(profile)).collect();
+    let chosen = list(enabled.iter().map(|(name, _)| name.as_str()).collect());
+    let mut lines = vec![
+        ("version", "2.0".to_owned()),
+        ("capb", "backup escape".to_owned()),
+        ("x_loadtemplatefile", format!("{QUESTIONS} libpam-runtime")),
+        ("subst", format!("{QUESTION} profile_names {names}")),
+        ("subst", format!("{QUESTION} profiles {}", titles.join(", "))),
+    ];
+    if is_first {
+        lines.push(("get", QUESTION.to_owned()));
+    }
+    lines.push(("settitle", "libpam-runtime/title".to_owned()));
+    if anew {
+        lines.push(("fset", format!("{QUESTION} seen false")));
+    }
+    lines.push(("set", format!("{QUESTION} {chosen}")));
+    lines.push(("input", format!("{} {QUESTION}", if quietly { "medium" } else { "high" })));
+    lines.push(("go", String::new()));
+    lines.push(("set", format!("{QUESTION} {chosen}")));
+    lines.iter().try_for_each(|(name, line)| debconf::say(shell, name, line).map(drop))
 }
 
 fn parse(text: &str) -> Profile {

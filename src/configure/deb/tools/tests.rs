@@ -1,7 +1,8 @@
 //! Scripts and the trees that they leave by handlers.
 
 use super::find;
-use crate::configure::shell::{Stop, World, run};
+use super::linker::library::tests::library;
+use crate::configure::shell::{Stop, World, bytes_of, run, text_of};
 use crate::epoch::Epoch;
 use crate::tree::{Content, Inode, Kind, Meta, NoContents, Tree, TreePath};
 
@@ -9,18 +10,28 @@ fn path(text: &str) -> TreePath {
     TreePath::parse(text).unwrap()
 }
 
-const PROGRAMS: &str = "cat ln mkdir chmod rm update-alternatives dpkg dpkg-divert dpkg-query \
+const PROGRAMS: &str = "cat journalctl ldconfig ln mkdir chmod rm update-alternatives dpkg dpkg-divert dpkg-query \
     dpkg-statoverride dpkg-trigger deb-systemd-helper systemctl systemd-sysusers systemd-tmpfiles \
     adduser groupadd getent pwconv grpconv ucf ucfr update-rc.d pam-auth-update";
 
-const FILES: [(&str, &str); 12] = [
+const DEBCONF: &str = "# Debian's own\nConfig: configdb\nTemplates: templatedb\n\n\
+    Name: config\nDriver: File\nMode: 644\nReject-Type: password\n\
+    Filename: /var/cache/debconf/config.dat\n\n\
+    Name: passwords\nDriver: File\nMode: 600\nBackup: false\nRequired: false\n\
+    Accept-Type: password\nFilename: /var/cache/debconf/passwords.dat\n\n\
+    Name: configdb\nDriver: Stack\nStack: config, passwords\n\n\
+    Name: templatedb\nDriver: File\nMode: 644\nFilename: /var/cache/debconf/templates.dat\n";
+
+const FILES: [(&str, &str); 16] = [
     ("etc/passwd", "root:*:0:0:root:/root:/bin/bash\n"),
     ("etc/group", "root:*:0:\nadm:*:4:\nusers:*:100:\n"),
-    ("var/lib/dpkg/arch", "amd64\n"),
+    ("var/lib/dpkg/arch", "arm64\n"),
     ("var/lib/dpkg/status", "Package: app\nStatus: install ok installed\nVersion: 2.0-1\n\n"),
     ("var/lib/dpkg/info/app.list", "/.\n/usr/bin/app\n"),
     ("var/lib/dpkg/info/app.templates", "Template: app/answer\nType: string\nDefault: forty two\n"),
     ("usr/share/debconf/confmodule", "# debconf's own\n"),
+    ("usr/share/debconf/frontend", "#!/usr/bin/perl\n"),
+    ("etc/debconf.conf", DEBCONF),
     (
         "usr/lib/systemd/system/a.service",
         "[Install]\nWantedBy=multi-user.target\nAlias=b.service\n",
@@ -32,6 +43,8 @@ const FILES: [(&str, &str); 12] = [
     ),
     ("etc/init.d/a", "#!/bin/sh\n# Default-Start: 2 S\n# Default-Stop:  6\n"),
     ("usr/share/a.conf", "a = 1\n"),
+    ("var/lib/dpkg/info/ucf.templates", "Template: ucf/title\nType: title\nDescription: T\n"),
+    ("usr/sbin/ldconfig", "\x7fELF\0ldconfig (X) stable release version 2.36\0"),
 ];
 
 fn world() -> World<'static> {
@@ -39,21 +52,27 @@ fn world() -> World<'static> {
     let mut put = |place: &str, mode, text: &str| {
         let place = path(place);
         tree.make_directories(&place.parent().unwrap(), &Meta::root(0o755)).unwrap();
-        let kind = Kind::Regular(Content::Inline(text.as_bytes().into()));
+        let kind = Kind::Regular(Content::Inline(bytes_of(text).into()));
         tree.insert(&place, Inode { meta: Meta::root(mode), kind }).unwrap();
     };
     PROGRAMS.split_whitespace().for_each(|name| put(&format!("usr/bin/{name}"), 0o755, "\x7fELF"));
     FILES.iter().for_each(|(place, text)| put(place, 0o644, text));
+    let library = text_of(&library("libz.so.1"));
+    put("usr/lib/libz.so.1.2", 0o644, &library);
     let lib = Kind::Symlink((*b"usr/lib").into());
     tree.insert(&path("lib"), Inode { meta: Meta::root(0o777), kind: lib }).unwrap();
     World::new(tree, &NoContents, Epoch::new(1_700_000_000).unwrap())
 }
 
+/// Where the script is that runs.
+const SCRIPT: &str = "/var/lib/dpkg/info/app.postinst";
+
 fn outcome(script: &str) -> (Result<i32, Stop>, World<'static>) {
     let mut world = world();
+    let file = format!("#!/bin/sh\n{script}\n");
+    world.put(SCRIPT, 0o755, &file).unwrap();
     let environment = ["PATH=/usr/bin", "DPKG_MAINTSCRIPT_PACKAGE=app"].map(str::to_owned);
-    let result =
-        run(&mut world, find, script.as_bytes(), &["x.postinst", "configure", ""], &environment);
+    let result = run(&mut world, find, script.as_bytes(), &[SCRIPT, "configure", ""], &environment);
     (result, world)
 }
 
@@ -143,6 +162,23 @@ const CASES: &[(&str, &str, &str)] = &[
         "644 0:0 a b\n",
     ),
     (
+        "echo x >> /count; . /usr/share/debconf/confmodule; db_set app/answer a; cat /count > /n; exit 0",
+        "n",
+        "644 0:0 x\nx\n",
+    ),
+    (
+        ". /usr/share/debconf/confmodule; db_set app/answer a",
+        "var/cache/debconf/config.dat",
+        "644 0:0 Name: app/answer\nTemplate: app/answer\nValue: a\nOwners: app\n\n",
+    ),
+    (
+        "ucf --three-way /usr/share/a.conf /etc/a.conf; ucf --three-way /usr/share/a.conf /etc/b.conf",
+        "var/cache/debconf/templates.dat-old",
+        "644 0:0 Name: ucf/title\nDescription: T\nType: title\nOwners: ucf/title\n\n",
+    ),
+    ("ldconfig", "usr/lib/libz.so.1", "-> libz.so.1.2"),
+    ("ldconfig", "var/cache/ldconfig", "700 0:0 directory"),
+    (
         "dpkg-query -W -f='${Version}' app > /v; getent group adm >> /v",
         "v",
         "644 0:0 2.0-1adm:*:4:\n",
@@ -173,6 +209,13 @@ fn forms_that_no_handler_knows_are_named() {
         ("systemctl start a.service", "systemctl start"),
         ("adduser person", "adduser person"),
         ("dpkg -i x.deb", "dpkg -i"),
+        ("ldconfig -v", "ldconfig -v"),
+        ("ln -s nowhere /usr/lib/libx.so.1; ldconfig", "libx.so.1, which leads nowhere"),
+        ("mkdir /usr/lib/glibc-hwcaps; ldconfig", "ldconfig with /lib/glibc-hwcaps"),
+        ("echo foreign > /var/lib/dpkg/arch; ldconfig", "ldconfig for foreign"),
+        ("journalctl --rotate", "journalctl --rotate"),
+        (". /usr/share/debconf/confmodule; db_data a type b", "debconf data"),
+        ("echo x >> /etc/debconf.conf; . /usr/share/debconf/confmodule", "databases of its own"),
         ("systemd-tmpfiles --clean", "systemd-tmpfiles --clean"),
     ] {
         let (status, _) = outcome(script);
