@@ -9,7 +9,7 @@ use crate::digest::{Digest, Hasher};
 use crate::epoch::Epoch;
 use crate::event::Listener;
 use crate::lock::Lock;
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, Scripts};
 use crate::store::Store;
 use crate::tree::Tree;
 
@@ -17,10 +17,7 @@ use crate::tree::Tree;
 const RECORD: &str = "installed";
 
 /// The digest of all that decides what is installed.
-///
-/// # Errors
-/// As [`configure::is_built_in`].
-pub(crate) fn key(lock: &Lock, recipe: &Recipe, epoch: Epoch) -> Result<Digest, configure::Error> {
+pub(crate) fn key(lock: &Lock, recipe: &Recipe, epoch: Epoch) -> Digest {
     let mut hasher = Hasher::default();
     hasher.update(env!("OSBUILDER_INSTALLING_CODE").as_bytes());
     let Lock { request, distribution, release, architecture, packages, .. } = lock;
@@ -28,15 +25,17 @@ pub(crate) fn key(lock: &Lock, recipe: &Recipe, epoch: Epoch) -> Result<Digest, 
     let epoch = epoch.seconds();
     let head = format!("\n{distribution} {release} {architecture} {merged} {epoch}\n{request}\n");
     hasher.update(head.as_bytes());
-    if configure::is_built_in(recipe)? {
-        hasher.update(b"built-in handlers\n");
+    match recipe.scripts {
+        Scripts::Any => {}
+        Scripts::Programs => hasher.update(b"programs\n"),
+        Scripts::BuiltIn => hasher.update(b"built-in handlers\n"),
     }
     for package in packages {
         let (name, version) = (&package.name, &package.version);
         let (architecture, digest) = (&package.architecture, &package.digest);
         hasher.update(format!("{name} {version} {architecture} {digest}\n").as_bytes());
     }
-    Ok(hasher.finish())
+    hasher.finish()
 }
 
 /// Finds the tree of a lock, if the cache still has all of it.

@@ -51,8 +51,9 @@ pub fn resolve(recipe: &Recipe, workshop: &Workshop<'_>) -> Result<Lock, Error> 
     let choice = choose(recipe, indexes, workshop)?;
     let lock = fetch::pin(choice, recipe, &workshop.fetching()).map_err(Error::Packages)?;
     // What a host cannot do must not show in the bytes without being written down.
-    let built_in_scripts = configure::is_built_in(recipe).map_err(Error::Configure)?;
-    Ok(Lock { built_in_scripts, ..lock })
+    let is_built_in = configure::is_built_in(recipe).map_err(Error::Configure)?;
+    let scripts = if is_built_in { lock::Runner::BuiltIn } else { lock.scripts };
+    Ok(Lock { scripts, ..lock })
 }
 
 /// Solves. What fails for want of a file of which indexes do not say who has it is tried once more with
@@ -87,8 +88,7 @@ fn choose(
 pub fn install(recipe: &Recipe, lock: &Lock, workshop: &Workshop<'_>) -> Result<Guest, Error> {
     let recipe = &Recipe { scripts: resolve::as_locked(lock), ..recipe.clone() };
     let epoch = recipe.epoch.unwrap_or(lock.epoch);
-    let (store, key) =
-        (workshop.store, installed::key(lock, recipe, epoch).map_err(Error::Configure)?);
+    let (store, key) = (workshop.store, installed::key(lock, recipe, epoch));
     let known = installed::find(lock, &key, store, workshop.listener);
     if let Some(tree) = known.map_err(Error::Configure)? {
         return Ok(Guest { tree, epoch });

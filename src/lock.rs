@@ -33,16 +33,38 @@ pub struct Lock {
     /// Whether scripts run in a plain chroot in place of the sandbox. Not written unless so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub plain_chroot: bool,
-    /// Whether osbuilder's own handlers run the scripts, in place of the guest's programs. Not written
-    /// unless so. Whoever follows the lock does the same, whatever the host could do.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub built_in_scripts: bool,
+    /// Who runs the scripts. Not written unless one of both alone does. Whoever follows the lock does
+    /// the same, whatever the host could do.
+    #[serde(default, skip_serializing_if = "Runner::is_either")]
+    pub scripts: Runner,
     /// The snapshot of each repository, in the order of priority.
     #[serde(rename = "repository")]
     pub repositories: Vec<LockedRepository>,
     /// The packages, sorted by name and architecture.
     #[serde(rename = "package")]
     pub packages: Vec<LockedPackage>,
+}
+
+/// Who runs the scripts of packages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Runner {
+    /// osbuilder's own handlers if they understand every script of these packages, else the guest's
+    /// programs: the packages decide, not the host.
+    #[default]
+    Either,
+    /// The guest's programs.
+    Programs,
+    /// osbuilder's own handlers; scripts that they do not understand are left out, and listed.
+    BuiltIn,
+}
+
+impl Runner {
+    /// Whether the packages decide.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+    const fn is_either(&self) -> bool {
+        matches!(self, Self::Either)
+    }
 }
 
 /// One repository at one moment.
@@ -275,7 +297,7 @@ mod tests {
             architecture: "x86_64".to_owned(),
             request: Digest::of(b"request"),
             plain_chroot: false,
-            built_in_scripts: false,
+            scripts: Runner::Either,
             epoch: Epoch::new(1_700_000_000).unwrap(),
             repositories: vec![repository],
             packages: vec![package("a", "pool/a.deb"), package("b", "pool/b.deb")],

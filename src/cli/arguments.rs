@@ -164,9 +164,10 @@ pub(super) enum InitName {
 /// Who runs scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum ScriptsName {
-    /// The guest's programs, by an emulator if need be; built-in handlers where there is none
+    /// Built-in handlers if they understand every script, else the guest's programs, by an emulator
+    /// if need be; where there is none, handlers all the same
     Any,
-    /// The guest's programs, or nobody
+    /// The guest's programs in the sandbox, or nobody
     Programs,
     /// osbuilder's own handlers; what they cannot run is listed
     BuiltIn,

@@ -1,6 +1,10 @@
-//! Configures packages: runs their scripts over the unpacked tree, in the sandbox.
+//! Configures packages: runs their scripts over the unpacked tree, by handlers of ours in memory or
+//! as programs in the sandbox.
 //!
 //! In: packages as `unpack` laid them out; out: the tree as the distribution's own tool leaves it.
+//! Unless it is said who runs scripts, handlers try first, where a family has them: what they make
+//! counts if they have understood every script, and else programs run them all. Which it is hangs on
+//! the packages alone, not on the host.
 //! Order, states and triggers are their family's business (`deb/`); laying the tree out for the
 //! sandbox, running a script and reading the tree back are the same for all. The result is kept in
 //! the store under the digest of all that went in: the same packages run no script twice.
@@ -9,6 +13,7 @@
 
 mod apk;
 mod arrival;
+mod attempt;
 mod deb;
 mod disk;
 mod foreign;
@@ -37,6 +42,9 @@ use foreign::Runner;
 const VERSION: u32 = 2;
 /// The kind of record that holds a configured tree.
 const RECORD: &str = "configured";
+/// What the key of a result of handlers begins with. They are code of ours: when that changes, so
+/// may what they do.
+const BY_HANDLERS: &str = concat!("built-in ", env!("OSBUILDER_INSTALLING_CODE"), "\n");
 
 /// Why packages cannot be configured.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +83,16 @@ pub enum Error {
         why: String,
         /// The packages, separated by commas.
         scripts: String,
+    },
+    /// Handlers of ours came to something that they do not understand, where they must not go on.
+    #[error("osbuilder's own handlers cannot run the {script} script of {package}: {reason}")]
+    NotUnderstood {
+        /// Whose script.
+        package: PackageName,
+        /// Which one.
+        script: &'static str,
+        /// What it came to.
+        reason: String,
     },
     /// A package's dependencies cannot be read.
     #[error("the dependencies of {package} cannot be read")]
@@ -147,6 +165,8 @@ struct Bench<'a> {
     walls: Walls<'a>,
     /// Who runs the guest's programs, or handlers instead.
     runner: &'a Runner,
+    /// Whether handlers must understand every script.
+    whole: bool,
     epoch: Epoch,
     listener: Listener<'a>,
 }
@@ -175,8 +195,8 @@ pub fn configure(
     configure_in(Place::of(recipe), unpacked, epoch, store, listener)
 }
 
-/// Whether the scripts of a recipe's packages are run by handlers of ours on this host, which may
-/// give another tree than their own programs do.
+/// Whether the scripts of a recipe's packages are run by handlers of ours even if they do not
+/// understand all of them: because that was asked for, or as nobody runs programs on this host.
 ///
 /// # Errors
 /// [`Error::Sandbox`].
@@ -231,10 +251,16 @@ fn configure_in(
         Installed::Apk(packages) => Box::new(apk::Apks(packages)),
         Installed::Rpm(packages) => Box::new(rpm::Rpms(packages)),
     };
+    // A plain chroot was asked for by name: programs run in it.
+    if scripts == Scripts::Any && !plain_chroot && configuration.has_handlers() {
+        let made = attempt::by_handlers(&tree, configuration.as_ref(), epoch, store, listener)?;
+        if let Some(configured) = made {
+            return Ok(configured);
+        }
+    }
     let runner = place.runner()?;
     let how = match &runner {
-        // Handlers are code of ours: when that changes, so may what they do.
-        Runner::BuiltIn(_) => concat!("built-in ", env!("OSBUILDER_INSTALLING_CODE"), "\n"),
+        Runner::BuiltIn(_) => BY_HANDLERS,
         _ if plain_chroot => "plain chroot\n",
         _ => "",
     };
@@ -244,7 +270,7 @@ fn configure_in(
     }
     if let Runner::BuiltIn(why) = &runner {
         let scripted = configuration.scripted();
-        let handled = scripts != Scripts::Programs && configuration.has_handlers();
+        let handled = scripts == Scripts::BuiltIn && configuration.has_handlers();
         if !handled && !scripted.is_empty() {
             let scripts = scripted.join(", ");
             return Err(Error::Foreign { why: why.clone(), scripts });
@@ -257,8 +283,13 @@ fn configure_in(
     let folder = if plain { Some(chroot_folder(store, listener)?) } else { None };
     let walls = folder.as_ref().map_or(Walls::Namespaces, |folder| Walls::Chroot(folder.path()));
     let pack = store.new_pack()?;
-    let bench = Bench { store, pack: &pack, walls, runner: &runner, epoch, listener };
-    let mut tree = configuration.run(tree, &bench)?;
+    let bench = Bench { store, pack: &pack, walls, runner: &runner, whole: false, epoch, listener };
+    let tree = configuration.run(tree, &bench)?;
+    keep(tree, key, store, pack)
+}
+
+/// Keeps a configured tree in the cache.
+fn keep(mut tree: Tree, key: Digest, store: &Store, pack: PackWriter) -> Result<Configured, Error> {
     keep_inline(&mut tree, &pack)?;
     pack.finish(&key)?;
     store.load_pack(&key)?;
@@ -298,13 +329,20 @@ pub fn find(
     key: &Digest,
     listener: Listener<'_>,
 ) -> Result<Option<Configured>, Error> {
+    let found = recall(store, key)?;
+    if let Some(Configured { tree, .. }) = &found {
+        listener(Event::note("the scripts of these packages ran before; their result is used"));
+        not_run::tell(tree, store, listener);
+    }
+    Ok(found)
+}
+
+fn recall(store: &Store, key: &Digest) -> Result<Option<Configured>, Error> {
     let Some(listing) = store.record(RECORD, key)? else { return Ok(None) };
     if !store.load_pack(key)? {
         return Ok(None);
     }
     let tree = Tree::from_listing(&String::from_utf8_lossy(&listing))?;
-    listener(Event::note("the scripts of these packages ran before; their result is used"));
-    not_run::tell(&tree, store, listener);
     Ok(Some(Configured { tree, key: *key }))
 }
 

@@ -58,6 +58,11 @@ fn place(tree: &Tree) -> Result<TreePath, super::Error> {
     Ok(tree.resolve_parent(&path?)?)
 }
 
+/// Whether a tree has no such list: every script ran.
+pub(super) fn is_whole(tree: &Tree) -> bool {
+    place(tree).is_ok_and(|path| tree.get(&path).is_none())
+}
+
 /// Tells the list of a tree from the cache again.
 pub(super) fn tell(tree: &Tree, contents: &dyn Contents, listener: Listener<'_>) {
     let Some(Inode { kind: Kind::Regular(content), .. }) =

@@ -178,7 +178,7 @@ pub(super) fn lock(indexes: &Indexes, repository: &Repository) -> Lock {
         architecture: "x86_64".into(),
         request: Digest::of(b""),
         plain_chroot: false,
-        built_in_scripts: false,
+        scripts: crate::lock::Runner::Either,
         epoch: Epoch::default(),
         repositories: indexes.repositories().iter().map(|r| r.locked().clone()).collect(),
         packages: vec![locked],

@@ -43,8 +43,9 @@ struct Document {
     /// The first process: `systemd` (the default), `openrc` in Alpine, or `agent` (the default there).
     #[schemars(with = "String")]
     init: Text,
-    /// Who runs the packages' scripts: `any` (the default), `programs` (the guest's own ones, which
-    /// another processor's need an emulator for), or `built-in` (osbuilder's own handlers).
+    /// Who runs the packages' scripts: `programs` (the guest's own ones, which another processor's
+    /// need an emulator for), `built-in` (osbuilder's own handlers), or `any` (the default: handlers
+    /// if they understand every script, else programs).
     #[schemars(with = "String")]
     scripts: Text,
     /// The latest time stamp in the output, in seconds since 1970. Default: the newest date that

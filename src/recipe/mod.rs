@@ -190,8 +190,8 @@ pub enum Init {
 /// Who runs the packages' scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scripts {
-    /// The guest's own programs in the sandbox, by an emulator where that is needed; where no
-    /// emulator is, osbuilder's own handlers.
+    /// osbuilder's own handlers if they understand every script, else the guest's own programs in the
+    /// sandbox, by an emulator where that is needed; where no emulator is, handlers all the same.
     Any,
     /// The guest's own programs, or nobody.
     Programs,

@@ -17,7 +17,7 @@ pub use self::conflict::{Conflict, Sentence};
 use crate::digest::Digest;
 use crate::distro::Family;
 use crate::fetch::Indexes;
-use crate::lock::{Choice, FORMAT, Lock, LockedRepository};
+use crate::lock::{Choice, FORMAT, Lock, LockedRepository, Runner};
 use crate::package::{BadName, PackageName};
 use crate::recipe::{Recipe, Scripts, Variant};
 
@@ -78,7 +78,11 @@ pub fn resolve_from(recipe: &Recipe, repositories: &[Repository<'_>]) -> Result<
         architecture: recipe.architecture.kernel_name().to_owned(),
         request: request_digest(recipe),
         plain_chroot: recipe.plain_chroot,
-        built_in_scripts: recipe.scripts == Scripts::BuiltIn,
+        scripts: match recipe.scripts {
+            Scripts::Any => Runner::Either,
+            Scripts::Programs => Runner::Programs,
+            Scripts::BuiltIn => Runner::BuiltIn,
+        },
         epoch: repositories.iter().map(|r| r.locked.date).max().unwrap_or_default(),
         repositories: repositories.iter().map(|r| r.locked.clone()).collect(),
         packages: Vec::new(),
@@ -158,14 +162,22 @@ pub fn check_lock(lock: &Lock, recipe: &Recipe) -> Result<(), Error> {
     differs("architecture", &lock.architecture, recipe.architecture.kernel_name())?;
     let walls = |plain: bool| if plain { "a plain chroot" } else { "a sandbox" };
     differs("place of scripts", walls(lock.plain_chroot), walls(recipe.plain_chroot))?;
-    let runner = |scripts| if scripts == Scripts::BuiltIn { "built-in" } else { "programs" };
+    let runner = |scripts| match scripts {
+        Scripts::Any => "any",
+        Scripts::Programs => "programs",
+        Scripts::BuiltIn => "built-in",
+    };
     differs("runner of scripts", runner(as_locked(lock)), runner(as_asked(recipe, lock)))?;
     differs("request", &lock.request.to_string(), &request_digest(recipe).to_string())
 }
 
 /// Who runs the scripts of a lock's packages.
 pub const fn as_locked(lock: &Lock) -> Scripts {
-    if lock.built_in_scripts { Scripts::BuiltIn } else { Scripts::Programs }
+    match lock.scripts {
+        Runner::Either => Scripts::Any,
+        Runner::Programs => Scripts::Programs,
+        Runner::BuiltIn => Scripts::BuiltIn,
+    }
 }
 
 /// Who shall run them: a recipe that leaves it open takes what the lock says.
@@ -380,8 +392,12 @@ mod tests {
     fn a_lock_says_who_runs_scripts_unless_the_recipe_does() {
         let lock = resolved(&text(&[A, B])).unwrap();
         let mut recipe = recipe("packages = [\"a\"]");
-        for (built_in_scripts, locked) in [(false, Scripts::Programs), (true, Scripts::BuiltIn)] {
-            let lock = Lock { built_in_scripts, ..lock.clone() };
+        for (scripts, locked) in [
+            (Runner::Either, Scripts::Any),
+            (Runner::Programs, Scripts::Programs),
+            (Runner::BuiltIn, Scripts::BuiltIn),
+        ] {
+            let lock = Lock { scripts, ..lock.clone() };
             assert_eq!(as_locked(&lock), locked);
             for asked in [Scripts::Any, Scripts::Programs, Scripts::BuiltIn] {
                 recipe.scripts = asked;

@@ -32,8 +32,8 @@ struct Rootfs {
     downloaded: Cost,
     /// Ours from packages that an earlier build has unpacked into the cache.
     unpacked: Cost,
-    /// As that, with scripts run by our own handlers.
-    handled: Cost,
+    /// As that, with scripts run as programs in the sandbox.
+    sandboxed: Cost,
     /// The peer's.
     theirs: Cost,
 }
@@ -59,10 +59,10 @@ impl Bench {
         say(
             "task                                 ours: wall, cpu, MiB     peer: wall, cpu      ratio wall, cpu",
         );
-        let Rootfs { downloaded, unpacked, handled, theirs: their_rootfs } = self.rootfs()?;
+        let Rootfs { downloaded, unpacked, sandboxed, theirs: their_rootfs } = self.rootfs()?;
         row("rootfs, packages as downloaded", downloaded, their_rootfs);
         row("rootfs, packages in the cache", unpacked, their_rootfs);
-        row("rootfs, scripts by handlers", handled, their_rootfs);
+        row("rootfs, scripts run as programs", sandboxed, their_rootfs);
         let (our_image, mke2fs, checked) = self.ext4()?;
         row("ext4 image of a directory", our_image, mke2fs);
         row("  with e2fsck, sync, sha256sum", our_image, checked);
@@ -152,21 +152,22 @@ impl Bench {
     }
 
     fn rootfs(&self) -> Result<Rootfs, Box<dyn std::error::Error>> {
-        let [mut downloaded, mut unpacked, mut handled, mut theirs] = [(); 4].map(|()| Vec::new());
+        let [mut downloaded, mut unpacked, mut sandboxed, mut theirs] =
+            [(); 4].map(|()| Vec::new());
         for round in 0..ROUNDS {
             self.forget_trees(round)?;
             downloaded.push(cost(&self.rootfs_anew(3 * round))?);
             unpacked.push(cost(&self.rootfs_anew(3 * round + 1))?);
-            let mut by_handlers = self.rootfs_anew(3 * round + 2);
-            by_handlers
-                .args(["--scripts", "built-in", "--lock"])
-                .arg(self.work.join("handlers.lock"));
-            handled.push(cost(&by_handlers)?);
+            let mut in_sandbox = self.rootfs_anew(3 * round + 2);
+            in_sandbox
+                .args(["--scripts", "programs", "--lock"])
+                .arg(self.work.join("programs.lock"));
+            sandboxed.push(cost(&in_sandbox)?);
             theirs.push(cost(&self.mmdebstrap(round))?);
         }
-        let [downloaded, unpacked, handled, theirs] =
-            [downloaded, unpacked, handled, theirs].map(median);
-        Ok(Rootfs { downloaded, unpacked, handled, theirs })
+        let [downloaded, unpacked, sandboxed, theirs] =
+            [downloaded, unpacked, sandboxed, theirs].map(median);
+        Ok(Rootfs { downloaded, unpacked, sandboxed, theirs })
     }
 
     /// A rootfs with an epoch of its own, so that no configured tree can be found.

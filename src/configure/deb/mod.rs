@@ -82,7 +82,7 @@ fn run_all(
     Debs { packages, order }: &Debs,
     bench: &Bench<'_>,
 ) -> Result<Tree, Error> {
-    let Bench { store, pack, walls, runner, epoch, listener } = *bench;
+    let Bench { store, pack, walls, runner, epoch, listener, .. } = *bench;
     passing::put_in(&mut tree, packages, epoch)?;
     let late = late::paths(&tree, packages, order)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

@@ -4,7 +4,8 @@
 //! In: the tree as `dpkg --unpack` leaves it; out: the tree with what scripts have done, and the list
 //! of those that did not run. A script runs whole or not at all: where one comes to something that
 //! is not understood, or fails, all that it did is undone, its package stays unpacked in dpkg's
-//! database, so that dpkg itself knows what is left to be done, and the build goes on.
+//! database, so that dpkg itself knows what is left to be done, and the build goes on; or, where
+//! every script must be understood, that is the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,19 +23,21 @@ use crate::unpack::deb::Package;
 struct OnTree<'a> {
     world: World<'a>,
     not_run: Vec<NotRun>,
+    /// Whether every script must be understood.
+    whole: bool,
 }
 
 /// Runs every script; returns the tree that they leave.
 pub(super) fn run_all(mut tree: Tree, debs: &Debs, bench: &Bench<'_>) -> Result<Tree, Error> {
     let Debs { packages, order } = debs;
-    let Bench { store, epoch, listener, .. } = *bench;
+    let Bench { store, whole, epoch, listener, .. } = *bench;
     passing::put_in(&mut tree, packages, epoch)?;
     let late = late::paths(&tree, packages, order)?;
     let mut early = tree.clone();
     for path in late.iter().rev() {
         early.remove(path);
     }
-    let ground = OnTree { world: World::new(early, store, epoch), not_run: Vec::new() };
+    let ground = OnTree { world: World::new(early, store, epoch), not_run: Vec::new(), whole };
     let setting = Setting { listener, epoch, dpkg_version: dpkg_version(packages) };
     let mut run = Run::new(ground, setting, packages, order);
     let (first, second) = order.sequence.split_at(order.first_phase);
@@ -44,7 +47,7 @@ pub(super) fn run_all(mut tree: Tree, debs: &Debs, bench: &Bench<'_>) -> Result<
     run.phase(second)?;
     run.triggers()?;
     run.write_status()?;
-    let OnTree { world, not_run } = run.ground;
+    let OnTree { world, not_run, .. } = run.ground;
     let mut tree = world.tree;
     passing::take_out(&mut tree, packages, epoch)?;
     not_run::write(&mut tree, &not_run, epoch.clamp(i64::MAX))?;
@@ -101,7 +104,7 @@ impl Ground for OnTree<'_> {
         arguments: &[&str],
     ) -> Result<bool, Error> {
         let Some(script) = package.scripts.get(&kind) else { return Ok(true) };
-        let before = self.world.tree.clone();
+        let before = if self.whole { None } else { Some(self.world.tree.clone()) };
         self.world.begin();
         let path = script::path(package, kind);
         let mut all = vec![path.as_str()];
@@ -118,14 +121,19 @@ impl Ground for OnTree<'_> {
             Err(_) => Some("did not run: it ends in the middle".to_owned()),
         };
         let ran = reason.is_none();
-        if !ran {
+        if !ran && let Some(before) = before {
             self.world.tree = before;
         }
         if let Some(reason) = reason {
+            let reason = escape(&shell::bytes_of(&reason));
+            if self.whole {
+                let (package, script) = (package.name.clone(), kind.name());
+                return Err(Error::NotUnderstood { package, script, reason });
+            }
             let entry = NotRun {
                 package: package.name.to_string(),
                 script: kind.name().to_owned(),
-                reason: escape(&shell::bytes_of(&reason)),
+                reason,
             };
             if !self.not_run.contains(&entry) {
                 (setting.listener)(entry.event());
@@ -146,6 +154,7 @@ mod tests {
 
     use super::super::tests::package;
     use super::*;
+    use crate::configure::attempt::by_handlers;
     use crate::configure::{Place, configure_in};
     use crate::distro::Architecture;
     use crate::epoch::Epoch;
@@ -213,6 +222,65 @@ mod tests {
             let status = world.text("/var/lib/dpkg/status").unwrap();
             assert_eq!(status.matches("install ok unpacked").count(), 2, "{status}");
         }
+    }
+
+    #[test]
+    fn handlers_make_the_whole_tree_once_or_say_what_they_do_not_understand() {
+        let mut tree = Tree::default();
+        for directory in ["etc", "tmp", "run", "usr/bin", "usr/sbin", "var/lib/dpkg/triggers"] {
+            tree.make_directories(&path(directory), &Meta::root(0o755)).unwrap();
+        }
+        let program = Inode { meta: Meta::root(0o755), kind: Kind::Regular(Content::empty()) };
+        tree.insert(&path("usr/bin/frobnicate"), program).unwrap();
+        let good = shell("good", "echo fine > /etc/good");
+        let strange = shell("strange", "echo half > /etc/strange; frobnicate --all");
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let done = "osbuilder's own handlers have run all scripts";
+        let again = "the scripts of these packages ran before; their result is used";
+        let not = "osbuilder's own handlers cannot run the postinst script of strange: did not run: \
+            cannot handle frobnicate --all; so the guest's own programs run all scripts";
+        let cases = [(vec![good.clone()], [done, again]), (vec![good, strange], [not, not])];
+        for (packages, expected) in cases {
+            let mut told = Vec::new();
+            for _ in 0..2 {
+                let debs = Debs::new(packages.clone()).unwrap();
+                let events = Mutex::new(Vec::new());
+                let listener = |event| {
+                    if let Event::Note { text } = event {
+                        events.lock().unwrap().push(text);
+                    }
+                };
+                let epoch = Epoch::default();
+                let made = by_handlers(&tree, &debs, epoch, &store, &listener).unwrap();
+                assert_eq!(made.is_some(), packages.len() == 1);
+                if let Some(configured) = made {
+                    let mut world = World::new(configured.tree, &store, epoch);
+                    assert_eq!(world.text("/etc/good").as_deref(), Some("fine\n"));
+                    let status = world.text("/var/lib/dpkg/status").unwrap();
+                    assert!(status.contains("install ok installed"), "{status}");
+                }
+                told.extend(events.into_inner().unwrap());
+            }
+            assert_eq!(told, expected);
+        }
+    }
+
+    #[test]
+    fn a_tree_with_scripts_left_out_is_no_result_where_all_must_run() {
+        let mut tree = Tree::default();
+        for directory in ["etc", "tmp", "run", "usr/sbin", "var/lib/dpkg/triggers"] {
+            tree.make_directories(&path(directory), &Meta::root(0o755)).unwrap();
+        }
+        let packages = vec![shell("failing", "echo half > /etc/failing; exit 3")];
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let unpacked = Unpacked { tree: tree.clone(), packages: Installed::Deb(packages.clone()) };
+        let (epoch, nobody) = (Epoch::default(), &crate::event::nobody);
+        let left_out = configure_in(foreign(Scripts::BuiltIn), unpacked, epoch, &store, nobody);
+        assert!(left_out.unwrap().tree.get(&path("var/lib/osbuilder/scripts-not-run")).is_some());
+        let debs = Debs::new(packages).unwrap();
+        assert!(by_handlers(&tree, &debs, epoch, &store, nobody).unwrap().is_none());
     }
 
     #[test]

@@ -96,7 +96,7 @@ fn run(store: &Store, packages: Vec<Package>) -> Option<(Result<Tree, Error>, Ve
 }
 
 fn place(architecture: Architecture) -> Place {
-    Place { architecture, scripts: Scripts::Any, plain_chroot: false }
+    Place { architecture, scripts: Scripts::Programs, plain_chroot: false }
 }
 
 fn store() -> (tempfile::TempDir, Store) {

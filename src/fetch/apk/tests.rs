@@ -69,7 +69,7 @@ fn pin_some(world: &World, wanted: impl Fn(&str) -> bool) -> Result<Lock, Error>
         architecture: "x86_64".into(),
         request: Digest::of(b""),
         plain_chroot: false,
-        built_in_scripts: false,
+        scripts: crate::lock::Runner::Either,
         epoch: crate::epoch::Epoch::default(),
         repositories: indexes.repositories().iter().map(|r| r.locked().clone()).collect(),
         packages: Vec::new(),
