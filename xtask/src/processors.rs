@@ -5,7 +5,7 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use osbuilder::distro::{Architecture, Distro};
+use osbuilder::distro::{Architecture, Catalogue};
 use osbuilder::store::directory;
 use osbuilder::tree::Tree;
 
@@ -39,7 +39,8 @@ pub(crate) fn run() -> Outcome {
 }
 
 fn all(work: &Path) -> Outcome {
-    let alpine = Distro::find("alpine")?;
+    let catalogue = Catalogue::default();
+    let alpine = catalogue.find("alpine")?;
     let release = alpine.release(&alpine.default_release)?;
     let mut first: Option<Vec<String>> = None;
     for architecture in release.architectures.iter().copied() {

@@ -1,6 +1,6 @@
 //! Each branch and processor of the data file: where its repositories are, and which keys may sign them.
 
-use crate::distro::{Architecture, Distro};
+use crate::distro::{Architecture, Catalogue};
 use crate::fetch::apk::keys::Trust;
 use crate::fetch::apk::source::sources;
 use crate::fetch::apk::{index, keys};
@@ -72,7 +72,8 @@ fn every_branch_leads_to_its_own_folders_and_to_the_keys_of_its_processor() {
         }
     }
     // The table is about every branch that there is.
-    let alpine = Distro::find("alpine").unwrap();
+    let catalogue = Catalogue::default();
+    let alpine = catalogue.find("alpine").unwrap();
     for release in &alpine.releases {
         assert!(BRANCHES.iter().any(|(_, branch)| *branch == release.codename));
         assert_eq!(release.architectures, BUILDERS.map(|(architecture, ..)| architecture));
@@ -81,7 +82,8 @@ fn every_branch_leads_to_its_own_folders_and_to_the_keys_of_its_processor() {
 
 #[test]
 fn every_pinned_key_is_compiled_in_and_none_serves_two_processors() {
-    let alpine = Distro::find("alpine").unwrap();
+    let catalogue = Catalogue::default();
+    let alpine = catalogue.find("alpine").unwrap();
     for release in &alpine.releases {
         let pins: Vec<_> =
             release.keys.iter().map(|text| keys::Pin::parse(text).unwrap()).collect();
