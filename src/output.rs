@@ -13,12 +13,16 @@ use crate::crew;
 use crate::digest::Digest;
 use crate::epoch::Epoch;
 use crate::event::{Event, Stage};
-use crate::image::{self, initrd, verity};
+use crate::image::verity::{self, Signer};
+use crate::image::{self, initrd};
 use crate::inspect;
 use crate::recipe::{ImageOptions, Init, InitrdCompression, Recipe};
 use crate::store::{Output, OutputDirectory, directory};
 use crate::tree::{Content, Contents, Kind, Tree};
 use crate::workshop::{Error, Workshop};
+
+/// Keys and certificates have a few kilobytes.
+const MAX_PEM: u64 = 1 << 20;
 
 /// What an output is made of.
 #[derive(Clone, Copy)]
@@ -59,6 +63,27 @@ pub struct Measurement {
     pub parameters: verity::Parameters,
     /// The file beside the image in which they stand, as Kata's tools read them.
     pub path: PathBuf,
+    /// The file beside it with the signature over the root hash, if it was to be signed.
+    pub signature: Option<PathBuf>,
+}
+
+/// Reads the key and the certificate that shall sign the root hash, if one shall: before any work.
+///
+/// # Errors
+/// [`Error::Input`], [`Error::Signer`].
+pub fn signer(options: &ImageOptions) -> Result<Option<Signer>, Error> {
+    let Some(files) = options.verity.as_ref().and_then(|verity| verity.signature.as_ref()) else {
+        return Ok(None);
+    };
+    let read = |path: &Path| {
+        let mut text = Vec::new();
+        let file = File::open(path).and_then(|file| file.take(MAX_PEM).read_to_end(&mut text));
+        file.map_err(|source| Error::Input { source })?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    };
+    let signer = Signer::parse(&read(&files.key)?, &read(&files.certificate)?);
+    let path = || files.key.clone();
+    signer.map(Some).map_err(|source| Error::Signer { path: path(), source: Box::new(source) })
 }
 
 /// Writes a tree as a directory. Owners that the disk cannot hold are kept beside it. Under sudo it
@@ -144,13 +169,13 @@ pub fn check_guest(
     Err(Error::NoGuest { lacks: fatal.into_iter().map(|lack| lack.what).collect() })
 }
 
-/// Writes a tree as a disk image.
+/// Writes a tree as a disk image, and signs its root hash if it is measured and there is a signer.
 ///
 /// # Errors
 /// [`Error::Image`], [`Error::Check`], [`Error::Store`].
 pub fn write_image(
     source: Source<'_>,
-    options: &ImageOptions,
+    (options, signer): (&ImageOptions, Option<&Signer>),
     path: &Path,
     workshop: &Workshop<'_>,
 ) -> Result<Written, Error> {
@@ -165,30 +190,42 @@ pub fn write_image(
     let check = || image::check(&plan, &written, output.file(), threads);
     let examined = examine(&output, check, &source, path, workshop)?;
     let measurement = (options.verity.as_ref().zip(written.verity))
-        .map(|(verity, parameters)| begin_measurement(parameters, &verity.variant, path, workshop))
+        .map(|(verity, parameters)| {
+            begin_measurement((parameters, signer), &verity.variant, path, workshop)
+        })
         .transpose()?;
     let written = finish(output, examined, &source, path, workshop)?;
-    let commit = |(measurement, output): (_, Output)| {
-        output.commit().map(|()| measurement).map_err(Error::Store)
+    let commit = |(measurement, outputs): (_, Vec<Output>)| {
+        let committed = outputs.into_iter().try_for_each(Output::commit);
+        committed.map(|()| measurement).map_err(Error::Store)
     };
     Ok(Written { measurement: measurement.map(commit).transpose()?, ..written })
 }
 
-/// Writes the line that Kata's tools read, `root_hash_<variant>.txt` in the image's folder. It gets
-/// its name after the image has its own: a line without its image would be taken for another's.
+/// Writes the line that Kata's tools read, `root_hash_<variant>.txt` in the image's folder, and the
+/// signature over the root hash, `root_hash_<variant>.p7s`. They get their names after the image has
+/// its own: a line without its image would be taken for another's.
 fn begin_measurement(
-    parameters: verity::Parameters,
+    (parameters, signer): (verity::Parameters, Option<&Signer>),
     variant: &str,
     image: &Path,
     workshop: &Workshop<'_>,
-) -> Result<(Measurement, Output), Error> {
-    let path = image.with_file_name(format!("root_hash_{variant}.txt"));
-    let output = Output::create(&path).map_err(Error::Store)?;
-    let failed =
-        |source| Error::Image { path: path.clone(), source: image::Error::Write { source } };
-    output.file().write_all_at(format!("{parameters}\n").as_bytes(), 0).map_err(failed)?;
-    give_to_owner(&output, workshop).map_err(failed)?;
-    Ok((Measurement { parameters, path }, output))
+) -> Result<(Measurement, Vec<Output>), Error> {
+    let beside = |extension| image.with_file_name(format!("root_hash_{variant}.{extension}"));
+    let begin = |path: &Path, bytes: &[u8]| {
+        let output = Output::create(path).map_err(Error::Store)?;
+        let failed =
+            |source| Error::Image { path: path.to_owned(), source: image::Error::Write { source } };
+        output.file().write_all_at(bytes, 0).map_err(failed)?;
+        give_to_owner(&output, workshop).map_err(failed)?;
+        Ok(output)
+    };
+    let (path, signature) = (beside("txt"), signer.map(|_| beside("p7s")));
+    let mut outputs = vec![begin(&path, format!("{parameters}\n").as_bytes())?];
+    if let (Some(signer), Some(path)) = (signer, &signature) {
+        outputs.push(begin(path, &signer.sign(&parameters.root_hash))?);
+    }
+    Ok((Measurement { parameters, path, signature }, outputs))
 }
 
 /// Writes a tree as an initrd.

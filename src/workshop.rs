@@ -302,6 +302,14 @@ pub enum Error {
         /// Which, and why.
         source: io::Error,
     },
+    /// A root hash cannot be signed with what the recipe names.
+    #[error("cannot sign the root hash with {}", path.display())]
+    Signer {
+        /// The key.
+        path: PathBuf,
+        /// Why.
+        source: Box<image::verity::BadSigner>,
+    },
     /// A tarball that the recipe names cannot be unpacked.
     #[error("cannot unpack {}", path.display())]
     Tarball {

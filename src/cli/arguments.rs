@@ -228,6 +228,13 @@ pub(super) struct ImageLook {
     /// [default: mbr, and Kata's images have no other]
     #[arg(long, value_name = "NAME", help_heading = "Image")]
     pub(super) partition_table: Option<String>,
+    /// Sign the root hash with this RSA key (PEM, not encrypted), and write root_hash_VARIANT.p7s
+    /// beside root_hash_VARIANT.txt
+    #[arg(long, value_name = "FILE", requires = "root_hash_certificate", help_heading = "Image")]
+    pub(super) root_hash_key: Option<PathBuf>,
+    /// The certificate of that key (PEM)
+    #[arg(long, value_name = "FILE", requires = "root_hash_key", help_heading = "Image")]
+    pub(super) root_hash_certificate: Option<PathBuf>,
 }
 
 /// `osbuilder initrd`.
@@ -342,11 +349,16 @@ pub(super) struct DistrosArguments {
 pub(super) struct InspectArguments {
     /// An image, an initrd or a rootfs directory
     pub(super) file: PathBuf,
-    /// A path inside it: a directory is listed, a file is written to standard output
+    /// A path inside it: a directory is listed with all that is below it, a file is written to
+    /// standard output
     pub(super) path: Option<String>,
-    /// List every file with type, mode, owner, size and digest
-    #[arg(long)]
-    pub(super) files: bool,
+    /// List PATH, or everything, with type, mode, owner, size and SELinux label; with --json also
+    /// with time, digest and attributes
+    #[arg(long, alias = "files", conflicts_with = "cat")]
+    pub(super) ls: bool,
+    /// Write the file PATH to standard output, and nothing else
+    #[arg(long, requires = "path")]
+    pub(super) cat: bool,
 }
 
 /// `osbuilder verify`.
@@ -363,6 +375,12 @@ pub(super) struct VerifyArguments {
     /// A file whose first line has root hash, salt and sizes: root_hash_VARIANT.txt
     #[arg(long, value_name = "FILE")]
     pub(super) params_file: Option<PathBuf>,
+    /// The certificate (PEM) whose key must have signed the root hash
+    #[arg(long, value_name = "FILE")]
+    pub(super) root_hash_certificate: Option<PathBuf>,
+    /// That signature [default: root_hash_VARIANT.p7s beside the --params-file]
+    #[arg(long, value_name = "FILE", requires = "root_hash_certificate")]
+    pub(super) root_hash_signature: Option<PathBuf>,
     /// The configuration.toml of Kata's runtime: it must fit the image
     #[arg(long, value_name = "FILE")]
     pub(super) runtime_config: Option<PathBuf>,

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use osbuilder::digest::Digest;
 use osbuilder::epoch::Epoch;
 use osbuilder::event::Event;
+use osbuilder::image::verity::Signer;
 use osbuilder::output::{Source, Written};
 use osbuilder::recipe::{Reading, Recipe};
 use osbuilder::store::directory::{self, DirectoryContents};
@@ -44,7 +45,7 @@ fn provision(
     let contents = Layered(&[&contents, &site.store]);
     let guest = osbuilder::provision_only(guest, &contents, site.recipe(), &workshop)
         .map_err(Failure::from)?;
-    let target = Target { form: Form::Rootfs, path: directory.to_owned() };
+    let target = Target { form: Form::Rootfs, path: directory.to_owned(), signer: None };
     let written = write(&target, &guest, &contents, (site.recipe(), &workshop))?;
     report::built(&written, None, site.took(), session);
     Ok(ExitCode::SUCCESS)
@@ -137,7 +138,7 @@ fn run(
     session: &Session,
 ) -> Result<ExitCode, Failure> {
     let site = Site::open(request::read(arguments, extra, session)?, session)?;
-    let target = Target::choose(form, arguments, &site.reading);
+    let target = Target::choose(form, arguments, &site.reading)?;
     let mut workshop = site.workshop(arguments.offline);
     let lock_path = arguments.lock.clone().unwrap_or_else(|| locking::beside(&target.path));
     let followed = locking::read(&lock_path, arguments, site.recipe(), session)?;
@@ -167,7 +168,7 @@ fn pack(
     session: &Session,
 ) -> Result<ExitCode, Failure> {
     let site = Site::open(request::read(arguments, extra, session)?, session)?;
-    let target = Target::choose(form, arguments, &site.reading);
+    let target = Target::choose(form, arguments, &site.reading)?;
     let workshop = site.workshop(true);
     let (guest, contents) = directory_as_guest(rootfs, site.recipe(), &workshop)?;
     let written = write(&target, &guest, &contents, (site.recipe(), &workshop))?;
@@ -192,7 +193,10 @@ fn write(
     }
     let written = match target.form {
         Form::Rootfs => osbuilder::write_rootfs(source, path, workshop),
-        Form::Image => osbuilder::write_image(source, &recipe.image, path, workshop),
+        Form::Image => {
+            let how = (&recipe.image, target.signer.as_ref());
+            osbuilder::write_image(source, how, path, workshop)
+        }
         Form::Initrd => {
             let how = (recipe.init, recipe.initrd_compression);
             osbuilder::write_initrd(source, how, path, workshop)
@@ -205,11 +209,14 @@ fn write(
 struct Target {
     form: Form,
     path: PathBuf,
+    /// What the root hash is signed with.
+    signer: Option<Signer>,
 }
 
 impl Target {
     /// The option wins over Kata's variables, and those over the names of Kata's make targets.
-    fn choose(form: Form, arguments: &BuildArguments, reading: &Reading) -> Self {
+    /// Keys are read at once: what cannot sign is said before any work.
+    fn choose(form: Form, arguments: &BuildArguments, reading: &Reading) -> Result<Self, Failure> {
         let (named, usual) = match form {
             Form::Rootfs => {
                 (&reading.destinations.rootfs, format!("{}_rootfs", reading.recipe.distro.name))
@@ -218,6 +225,11 @@ impl Target {
             Form::Initrd => (&reading.destinations.initrd, INITRD.to_owned()),
         };
         let path = arguments.output.clone().or_else(|| named.clone());
-        Self { form, path: path.unwrap_or_else(|| usual.into()) }
+        let signer = match form {
+            Form::Image => osbuilder::output::signer(&reading.recipe.image),
+            Form::Rootfs | Form::Initrd => Ok(None),
+        };
+        let signer = signer.map_err(Failure::from)?;
+        Ok(Self { form, path: path.unwrap_or_else(|| usual.into()), signer })
     }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use osbuilder::inspect::{self, Form, Guest, Line, Partition, Report};
 use osbuilder::store::directory;
-use osbuilder::tree::{Kind as FileKind, Tree, TreePath};
+use osbuilder::tree::{Contents, Kind as FileKind, Tree, TreePath};
 
 use super::arguments::InspectArguments;
 use super::{Failure, Kind, Session, failed, size};
@@ -15,9 +15,8 @@ use super::{Failure, Kind, Session, failed, size};
 pub(super) fn run(arguments: &InspectArguments, session: &Session) -> Result<ExitCode, Failure> {
     let threads = session.threads();
     if arguments.file.is_dir() {
-        let (tree, _) = directory::read(&arguments.file, threads).map_err(failed)?;
-        let below = path(arguments.path.as_deref())?;
-        list(&tree, &below, session);
+        let (tree, contents) = directory::read(&arguments.file, threads).map_err(failed)?;
+        show_path((&tree, &contents), arguments, session)?;
         return Ok(ExitCode::SUCCESS);
     }
     let file = inspect::open(&arguments.file).map_err(failed)?;
@@ -26,10 +25,10 @@ pub(super) fn run(arguments: &InspectArguments, session: &Session) -> Result<Exi
             format!("{} is not an image or initrd that can be read", arguments.file.display());
         Failure::new(Kind::Failed, error).hint(text)
     })?;
-    match &arguments.path {
-        Some(text) => show_path(&guest, &path(Some(text))?, session)?,
-        None if arguments.files => list(&guest.tree, &TreePath::ROOT, session),
-        None => show_whole(&guest, &arguments.file, session)?,
+    if arguments.path.is_none() && !arguments.ls {
+        show_whole(&guest, &arguments.file, session)?;
+    } else {
+        show_path((&guest.tree, &guest.contents), arguments, session)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -39,15 +38,21 @@ fn path(text: Option<&str>) -> Result<TreePath, Failure> {
     parsed.map_err(|error: osbuilder::tree::BadPath| Failure::new(Kind::Request, error))
 }
 
-fn show_path(guest: &Guest<'_>, path: &TreePath, session: &Session) -> Result<(), Failure> {
-    let place = guest.tree.resolve(path).unwrap_or_else(|_| path.clone());
-    let inode = guest.tree.get(&place).map(|inode| &inode.kind);
-    if matches!(inode, Some(FileKind::Directory(_))) {
-        list(&guest.tree, path, session);
+fn show_path(
+    (tree, contents): (&Tree, &dyn Contents),
+    arguments: &InspectArguments,
+    session: &Session,
+) -> Result<(), Failure> {
+    let path = path(arguments.path.as_deref())?;
+    let place = tree.resolve(&path).unwrap_or_else(|_| path.clone());
+    let inode = tree.get(&place).map(|inode| &inode.kind);
+    let is_directory = matches!(inode, Some(FileKind::Directory(_)));
+    if inode.is_some() && !arguments.cat && (arguments.ls || is_directory) {
+        list(tree, &path, session);
         return Ok(());
     }
     let mut output = io::stdout().lock();
-    guest.print(path, &mut output).map_err(failed)?;
+    inspect::print(tree, contents, &path, &mut output).map_err(failed)?;
     output.flush().map_err(failed)
 }
 
@@ -62,9 +67,10 @@ fn list(tree: &Tree, below: &TreePath, session: &Session) {
 }
 
 fn as_text(line: &Line) -> String {
-    let Line { path, kind, mode, uid, gid, size, target, .. } = line;
+    let Line { path, kind, mode, uid, gid, size, target, label, .. } = line;
     let target = target.as_deref().map(|target| format!(" -> {target}")).unwrap_or_default();
-    format!("{kind:9} {mode} {uid:>5}:{gid:<5} {size:>10} {path}{target}")
+    let label = label.as_deref().map(|label| format!(" {label}")).unwrap_or_default();
+    format!("{kind:9} {mode} {uid:>5}:{gid:<5} {size:>10}{label} {path}{target}")
 }
 
 fn show_whole(guest: &Guest<'_>, file: &Path, session: &Session) -> Result<(), Failure> {

@@ -27,9 +27,10 @@ pub(super) fn built(
         ("sha256", written.digest.to_string()),
         ("files", written.files.to_string()),
     ];
-    if let Some(Measurement { parameters, path }) = &written.measurement {
+    if let Some(Measurement { parameters, path, signature }) = &written.measurement {
         rows.push(("root hash", parameters.root_hash.to_string()));
         rows.push(("verity", path.display().to_string()));
+        rows.extend(signature.iter().map(|path| ("signature", path.display().to_string())));
     }
     if let Some((lock, path)) = lock {
         let bytes: u64 = lock.packages.iter().map(|package| package.size).sum();
@@ -63,6 +64,7 @@ fn as_json(
             "parameters": measurement.parameters,
             "line": measurement.parameters.to_string(),
             "file": measurement.path,
+            "signature": measurement.signature,
         })),
         "packages": lock.map(|(lock, _)| lock.packages.len()),
         "lock": lock.map(|(_, path)| path),

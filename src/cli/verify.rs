@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use osbuilder::digest::{Digest, parse_hex};
-use osbuilder::image::verity::Parameters;
+use osbuilder::image::verity::{Parameters, Signatory};
 use osbuilder::inspect::{self, Claim, Measurement, Runtime, Severity, Verdict};
 use osbuilder::store::Output;
 
@@ -19,8 +19,11 @@ pub(super) fn run(arguments: &VerifyArguments, session: &Session) -> Result<Exit
     let file = inspect::open(&arguments.file).map_err(failed)?;
     let expected = runtime.as_ref().filter(|_| !arguments.rewrite);
     let manner = (!arguments.any_tree, session.threads());
-    let verdict = inspect::verify(&file, &claim, expected, manner).map_err(failed)?;
-    tell(&verdict, session);
+    let signed = signature(arguments)?;
+    let mut verdict = inspect::verify(&file, &claim, expected, manner).map_err(failed)?;
+    let by = signed
+        .and_then(|(signature, by)| verdict.check_signature(&signature, &by).then(|| by.name()));
+    tell(&verdict, by.as_deref(), session);
     if let (true, Some(path), Some(text)) = (arguments.rewrite, &arguments.runtime_config, text) {
         rewrite(path, &text, &verdict)?;
     }
@@ -60,9 +63,20 @@ fn claim(arguments: &VerifyArguments) -> Result<Claim, Failure> {
     }
 }
 
-fn tell(verdict: &Verdict, session: &Session) {
+/// Reads the signature that is to be checked, and the certificate that it must be by.
+fn signature(arguments: &VerifyArguments) -> Result<Option<(Vec<u8>, Signatory)>, Failure> {
+    let Some(path) = &arguments.root_hash_certificate else { return Ok(None) };
+    let by = Signatory::parse(&read_text(path)?).map_err(request)?;
+    let beside = || arguments.params_file.as_ref().map(|path| path.with_extension("p7s"));
+    let path = arguments.root_hash_signature.clone().or_else(beside);
+    let path = path.ok_or_else(|| request("where the signature is says --root-hash-signature"))?;
+    Ok(Some((fs_err::read(path).map_err(request)?, by)))
+}
+
+fn tell(verdict: &Verdict, signed_by: Option<&str>, session: &Session) {
     if session.json {
-        let value = serde_json::to_value(verdict).expect("a verdict has string keys");
+        let mut value = serde_json::to_value(verdict).expect("a verdict has string keys");
+        value["signed_by"] = signed_by.into();
         session.print(&value.to_string());
         return;
     }
@@ -74,6 +88,9 @@ fn tell(verdict: &Verdict, session: &Session) {
         Measurement::Wrong => "WRONG".to_owned(),
     };
     session.print(&format!("measurement: {measurement}"));
+    if let Some(name) = signed_by {
+        session.print(&format!("root hash signed by: {name}"));
+    }
     for finding in &verdict.findings {
         let word = match finding.severity {
             Severity::Fatal => "bad",

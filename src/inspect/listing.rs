@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::digest::Digest;
 use crate::tree::{Inode, Kind, Tree, TreePath, escape};
 
 /// One path of a guest.
@@ -23,9 +24,16 @@ pub struct Line {
     pub mtime: i64,
     /// Where a link leads, or the number of a device.
     pub target: Option<String>,
+    /// The SHA-256 of a file's content.
+    pub digest: Option<Digest>,
+    /// The SELinux label.
+    pub label: Option<String>,
     /// The names of extended attributes.
     pub attributes: Vec<String>,
 }
+
+/// The attribute with the SELinux label, which ends with a zero byte.
+const LABEL: &[u8] = b"security.selinux";
 
 /// Returns `below` and everything below it; nothing if it is not there.
 pub fn lines(tree: &Tree, below: &TreePath) -> Vec<Line> {
@@ -45,7 +53,12 @@ fn line(path: &TreePath, inode: &Inode) -> Line {
         Kind::Fifo => ("pipe", 0, None),
         Kind::Socket => ("socket", 0, None),
     };
+    let digest = match &inode.kind {
+        Kind::Regular(content) => Some(content.digest()),
+        _ => None,
+    };
     let meta = &inode.meta;
+    let label = meta.xattrs.get(LABEL).map(|label| label.strip_suffix(b"\0").unwrap_or(label));
     Line {
         path: path.to_string(),
         kind,
@@ -55,6 +68,8 @@ fn line(path: &TreePath, inode: &Inode) -> Line {
         size,
         mtime: meta.mtime,
         target,
+        digest,
+        label: label.map(escape),
         attributes: meta.xattrs.keys().map(|name| escape(name)).collect(),
     }
 }

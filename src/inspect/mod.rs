@@ -32,7 +32,7 @@ use crate::digest::Digest;
 use crate::image::table::{Entry, Table, uuid_text};
 use crate::image::{self, Medium, Parts, Stream, initrd};
 use crate::recipe::{Init, InitrdCompression};
-use crate::tree::{Kind, Tree, TreePath, escape};
+use crate::tree::{Contents, Kind, Tree, TreePath, escape};
 
 /// Where Kata's tools look for how a guest was made.
 const SUMMARY: &str = "var/lib/osbuilder/osbuilder.yaml";
@@ -272,27 +272,12 @@ fn totals(tree: &Tree) -> (u64, u64) {
 }
 
 impl Guest<'_> {
-    /// Copies the file at `path` to `output`, following links inside the guest.
+    /// As the function of this name.
     ///
     /// # Errors
     /// [`Error`].
     pub fn print(&self, path: &TreePath, output: &mut dyn Write) -> Result<(), Error> {
-        let missing = || Error::NoFile { path: path.clone() };
-        let place = self.tree.resolve(path).map_err(|_| missing())?;
-        let inode = self.tree.get(&place).ok_or_else(missing)?;
-        let Kind::Regular(content) = &inode.kind else { return Err(missing()) };
-        let failed = |source| Error::Content { path: path.clone(), source };
-        let mut reader = content.open(&self.contents).map_err(failed)?;
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            let count = match reader.read(&mut buffer) {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                answer => answer.map_err(failed)?,
-            };
-            let part = buffer.get(..count).filter(|part| !part.is_empty());
-            let Some(part) = part else { return Ok(()) };
-            output.write_all(part).map_err(|source| Error::Output { source })?;
-        }
+        print(&self.tree, &self.contents, path, output)
     }
 
     /// The file that says how the guest was made, if there is one.
@@ -307,6 +292,34 @@ impl Guest<'_> {
             Err(Error::NoFile { .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Copies the file of `tree` at `path` to `output`, following links inside the tree.
+///
+/// # Errors
+/// [`Error`].
+pub fn print(
+    tree: &Tree,
+    contents: &dyn Contents,
+    path: &TreePath,
+    output: &mut dyn Write,
+) -> Result<(), Error> {
+    let missing = || Error::NoFile { path: path.clone() };
+    let place = tree.resolve(path).map_err(|_| missing())?;
+    let inode = tree.get(&place).ok_or_else(missing)?;
+    let Kind::Regular(content) = &inode.kind else { return Err(missing()) };
+    let failed = |source| Error::Content { path: path.clone(), source };
+    let mut reader = content.open(contents).map_err(failed)?;
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let count = match reader.read(&mut buffer) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            answer => answer.map_err(failed)?,
+        };
+        let part = buffer.get(..count).filter(|part| !part.is_empty());
+        let Some(part) = part else { return Ok(()) };
+        output.write_all(part).map_err(|source| Error::Output { source })?;
     }
 }
 

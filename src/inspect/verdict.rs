@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Form, Report, Runtime, Severity, extension, is_extension, leaks, read};
 use crate::digest::Digest;
-use crate::image::verity::{self, Parameters};
+use crate::image::verity::{self, Parameters, Signatory};
 use crate::image::{self, Medium, Parts, nvdimm};
 use crate::recipe::InitrdCompression;
 
@@ -61,6 +61,21 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Checks a signature over the root hash that the hash tree was found to lead to; what is wrong
+    /// with it becomes a finding. Returns whether it is good.
+    pub fn check_signature(&mut self, signature: &[u8], by: &Signatory) -> bool {
+        let wrong = match &self.measurement {
+            Measurement::Verified(parameters) | Measurement::Consistent(parameters) => {
+                by.verify(signature, &parameters.root_hash).err().map(|error| error.to_string())
+            }
+            _ => Some("there is no verified root hash that the signature could be over".to_owned()),
+        };
+        let is_good = wrong.is_none();
+        let finding = wrong.map(|what| Finding { severity: Severity::Fatal, what });
+        self.findings.splice(0..0, finding);
+        is_good
+    }
+
     /// Whether it may be used.
     pub fn is_good(&self) -> bool {
         self.findings.iter().all(|finding| finding.severity != Severity::Fatal)

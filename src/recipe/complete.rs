@@ -2,7 +2,7 @@
 //!
 //! Each step notes its mistakes and goes on, so that one run finds all of them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::layer::{
     AgentAsked, AgentLayer, FileAsked, GuestLayer, ImageLayer, Layer, Maybe, PackageLayer,
@@ -11,7 +11,8 @@ use super::layer::{
 use super::mistake::{Given, Mistakes, Origin};
 use super::{
     Agent, Compression, ExtraFile, FileSystem, Guest, ImageOptions, Init, InitrdCompression,
-    PackageSet, PartitionTable, Policy, Recipe, Scripts, Sources, Surroundings, Variant, Verity,
+    PackageSet, PartitionTable, Policy, Recipe, RootHashKey, Scripts, Sources, Surroundings,
+    Variant, Verity,
 };
 use crate::digest::parse_hex;
 use crate::distro::{Architecture, Distro, Family, FirstProcess, Release};
@@ -244,11 +245,7 @@ impl Completer<'_> {
         })
     }
 
-    fn policy(
-        &mut self,
-        wanted: Maybe<bool>,
-        file: Maybe<std::path::PathBuf>,
-    ) -> Option<Option<Policy>> {
+    fn policy(&mut self, wanted: Maybe<bool>, file: Maybe<PathBuf>) -> Option<Option<Policy>> {
         match (wanted.is_some_and(|given| given.value), file) {
             (false, Some(file)) => {
                 let text = format!("{}no policy is wanted, so this file is not used", file.origin);
@@ -266,11 +263,7 @@ impl Completer<'_> {
         }
     }
 
-    fn confidential(
-        &mut self,
-        wanted: Maybe<bool>,
-        tarball: Option<&Given<std::path::PathBuf>>,
-    ) -> bool {
+    fn confidential(&mut self, wanted: Maybe<bool>, tarball: Option<&Given<PathBuf>>) -> bool {
         let wanted = wanted.is_some_and(|given| given.value);
         if let Some(tarball) = tarball
             && !wanted
@@ -322,8 +315,14 @@ impl Completer<'_> {
         }
         let table = self.table(layer.partition_table, architecture, layer.dax_header.as_ref());
         let usual = table.is_none_or(|table| table == PartitionTable::Mbr);
+        let signature = self.root_hash_key(
+            layer.measured.as_ref(),
+            layer.root_hash_key,
+            layer.root_hash_certificate,
+        )?;
         let verity =
             self.verity(layer.measured, layer.variant, layer.salt, layer.verity_superblock);
+        let verity = verity.map(|verity| verity.map(|verity| Verity { signature, ..verity }));
         Some(ImageOptions {
             file_system: file_system?,
             block_size: u32::try_from(block_size.value).ok()?,
@@ -386,8 +385,33 @@ impl Completer<'_> {
             salt,
             superblock: superblock.is_some_and(|given| given.value),
             variant: variant.value,
+            signature: None,
         };
         Some(measured.is_some_and(|given| given.value).then_some(verity))
+    }
+
+    /// Key and certificate come together, and there must be a root hash to sign.
+    fn root_hash_key(
+        &mut self,
+        measured: Option<&Given<bool>>,
+        key: Maybe<PathBuf>,
+        certificate: Maybe<PathBuf>,
+    ) -> Option<Option<RootHashKey>> {
+        let (key, certificate) = match (key, certificate) {
+            (None, None) => return Some(None),
+            (Some(key), Some(certificate)) => (key, certificate),
+            (Some(one), None) | (None, Some(one)) => {
+                let message = "a root hash is signed with a key and its certificate: give both";
+                self.mistakes.add(&one.origin, message);
+                return None;
+            }
+        };
+        if !measured.is_some_and(|given| given.value) {
+            let message = "only a measured image has a root hash to sign";
+            self.mistakes.add(&key.origin, message);
+            return None;
+        }
+        Some(Some(RootHashKey { key: key.value, certificate: certificate.value }))
     }
 
     fn file_system(&mut self, given: &Given<String>) -> Option<FileSystem> {

@@ -236,6 +236,13 @@ struct ImageTable {
     /// The partition table: `mbr` (the default), or `gpt` with discoverable partitions.
     #[schemars(with = "String")]
     partition_table: Text,
+    /// The key that signs the root hash: a file with an RSA key as PEM, not encrypted. Default: the
+    /// root hash is not signed.
+    #[schemars(with = "String")]
+    root_hash_key: Text,
+    /// The certificate of that key: a file as PEM.
+    #[schemars(with = "String")]
+    root_hash_certificate: Text,
 }
 
 /// A file or directory of this machine and its place in the guest.
@@ -374,6 +381,8 @@ impl Reader<'_> {
             salt: self.maybe(table.salt),
             verity_superblock: self.maybe(table.verity_superblock),
             partition_table: self.maybe(table.partition_table),
+            root_hash_key: self.path(table.root_hash_key),
+            root_hash_certificate: self.path(table.root_hash_certificate),
         }
     }
 

@@ -105,6 +105,8 @@ pub(super) struct ImageLayer {
     pub(super) salt: Maybe<String>,
     pub(super) verity_superblock: Maybe<bool>,
     pub(super) partition_table: Maybe<String>,
+    pub(super) root_hash_key: Maybe<PathBuf>,
+    pub(super) root_hash_certificate: Maybe<PathBuf>,
 }
 
 /// A file of the host and its place in the guest.
@@ -212,6 +214,8 @@ impl ImageLayer {
             salt: self.salt.or(lower.salt),
             verity_superblock: self.verity_superblock.or(lower.verity_superblock),
             partition_table: self.partition_table.or(lower.partition_table),
+            root_hash_key: self.root_hash_key.or(lower.root_hash_key),
+            root_hash_certificate: self.root_hash_certificate.or(lower.root_hash_certificate),
         }
     }
 }

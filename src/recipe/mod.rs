@@ -327,6 +327,17 @@ pub struct Verity {
     pub superblock: bool,
     /// The label in the name of the file with the root hash (`BUILD_VARIANT`), perhaps empty.
     pub variant: String,
+    /// With what the root hash is signed, if it is to be.
+    pub signature: Option<RootHashKey>,
+}
+
+/// With what a root hash is signed: files of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootHashKey {
+    /// An RSA key as PEM, not encrypted.
+    pub key: PathBuf,
+    /// Its certificate as PEM.
+    pub certificate: PathBuf,
 }
 
 /// File systems for images.

@@ -76,6 +76,10 @@ pub struct Options {
     pub verity_superblock: Option<bool>,
     /// `--partition-table`.
     pub partition_table: Option<String>,
+    /// `--root-hash-key`.
+    pub root_hash_key: Option<PathBuf>,
+    /// `--root-hash-certificate`.
+    pub root_hash_certificate: Option<PathBuf>,
 }
 
 /// The ends of names of tarballs that Kata's packaging makes.
@@ -125,6 +129,11 @@ pub(super) fn read(options: &Options, mistakes: &mut Mistakes) -> Layer {
             salt: text("--salt", options.salt.as_ref()),
             verity_superblock: given("--verity-superblock", options.verity_superblock),
             partition_table: text("--partition-table", options.partition_table.as_ref()),
+            root_hash_key: given("--root-hash-key", options.root_hash_key.clone()),
+            root_hash_certificate: given(
+                "--root-hash-certificate",
+                options.root_hash_certificate.clone(),
+            ),
             ..ImageLayer::default()
         },
         initrd_compression: text("--compression", options.initrd_compression.as_ref()),

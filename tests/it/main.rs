@@ -29,6 +29,7 @@ mod rpm;
 mod rpm_alma;
 mod rpm_solver;
 mod signals;
+mod signature;
 mod tiny;
 mod verify;
 mod verity;

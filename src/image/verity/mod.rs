@@ -15,6 +15,7 @@
 
 mod geometry;
 mod parameters;
+mod signature;
 mod superblock;
 mod tree;
 
@@ -22,6 +23,7 @@ use fs_err::File;
 use fs_err::os::unix::fs::FileExt as _;
 
 pub use parameters::{BadParameters, Parameters};
+pub use signature::{BadSignature, BadSigner, Signatory, Signer};
 pub use superblock::Superblock;
 pub use tree::{measure, verify};
 
