@@ -24,6 +24,7 @@ pub mod provision;
 pub mod recipe;
 pub mod resolve;
 pub mod sandbox;
+pub mod selinux;
 pub mod store;
 #[cfg(test)]
 mod testing;

@@ -17,6 +17,7 @@ use crate::image::verity::{self, Signer};
 use crate::image::{self, initrd};
 use crate::inspect;
 use crate::recipe::{ImageOptions, Init, InitrdCompression, Recipe};
+use crate::selinux;
 use crate::store::{Output, OutputDirectory, directory};
 use crate::tree::{Content, Contents, Kind, Tree};
 use crate::workshop::{Error, Workshop};
@@ -172,7 +173,7 @@ pub fn check_guest(
 /// Writes a tree as a disk image, and signs its root hash if it is measured and there is a signer.
 ///
 /// # Errors
-/// [`Error::Image`], [`Error::Check`], [`Error::Store`].
+/// [`Error::Labels`], [`Error::Image`], [`Error::Check`], [`Error::Store`].
 pub fn write_image(
     source: Source<'_>,
     (options, signer): (&ImageOptions, Option<&Signer>),
@@ -181,6 +182,8 @@ pub fn write_image(
 ) -> Result<Written, Error> {
     let failed = |source| Error::Image { path: path.to_owned(), source };
     let threads = workshop.threads.get();
+    let labelled = options.selinux.then(|| label(&source, workshop)).transpose()?;
+    let source = Source { tree: labelled.as_ref().unwrap_or(source.tree), ..source };
     let output = Output::create(path).map_err(Error::Store)?;
     let (plan, written) = workshop.stage(Stage::Image, || {
         let plan = image::plan(source.tree, options, source.epoch).map_err(failed)?;
@@ -200,6 +203,18 @@ pub fn write_image(
         committed.map(|()| measurement).map_err(Error::Store)
     };
     Ok(Written { measurement: measurement.map(commit).transpose()?, ..written })
+}
+
+/// The tree with SELinux labels, also on what an image has and the tree may lack.
+fn label(source: &Source<'_>, workshop: &Workshop<'_>) -> Result<Tree, Error> {
+    let mut tree = source.tree.clone();
+    image::add_machine_id(&mut tree);
+    let labelled = selinux::label(tree, source.contents).map_err(Error::Labels)?;
+    for path in &labelled.contradictions {
+        let text = format!("{path} is labelled by another of its names");
+        (workshop.listener)(Event::warning(text));
+    }
+    Ok(labelled.tree)
 }
 
 /// Writes the line that Kata's tools read, `root_hash_<variant>.txt` in the image's folder, and the

@@ -17,7 +17,7 @@ use crate::provision::{self, Summary};
 use crate::recipe::{self, Recipe};
 use crate::store::{self, Store, directory};
 use crate::tree::{Content, Contents, Inode, Kind, Meta, Tree};
-use crate::{configure, image, resolve, unpack};
+use crate::{configure, image, resolve, selinux, unpack};
 
 /// Everything that stages share.
 #[derive(Clone, Copy)]
@@ -302,6 +302,9 @@ pub enum Error {
         /// Which, and why.
         source: io::Error,
     },
+    /// The SELinux policy in the tree cannot be used, or there is none.
+    #[error("cannot label the files for SELinux")]
+    Labels(#[source] selinux::Error),
     /// A root hash cannot be signed with what the recipe names.
     #[error("cannot sign the root hash with {}", path.display())]
     Signer {

@@ -37,6 +37,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("sandbox", &["tree"]),
     ("lua", &["package", "sandbox"]),
+    ("selinux", &["tree"]),
     (
         "configure",
         &[
@@ -51,8 +52,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "output",
         &[
-            "crew", "digest", "epoch", "event", "image", "inspect", "recipe", "store", "tree",
-            "workshop",
+            "crew", "digest", "epoch", "event", "image", "inspect", "recipe", "selinux", "store",
+            "tree", "workshop",
         ],
     ),
     ("installed", &["configure", "digest", "epoch", "event", "lock", "recipe", "store", "tree"]),
@@ -69,6 +70,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "provision",
             "recipe",
             "resolve",
+            "selinux",
             "store",
             "tree",
             "unpack",

@@ -235,6 +235,9 @@ pub(super) struct ImageLook {
     /// The certificate of that key (PEM)
     #[arg(long, value_name = "FILE", requires = "root_hash_key", help_heading = "Image")]
     pub(super) root_hash_certificate: Option<PathBuf>,
+    /// Give each file the label that the SELinux policy in the tree has for it
+    #[arg(long, help_heading = "Image")]
+    pub(super) selinux: bool,
 }
 
 /// `osbuilder initrd`.

@@ -188,6 +188,10 @@ fn write(
         let text = "an initrd has no hash tree: MEASURED_ROOTFS has no effect on it";
         (workshop.listener)(Event::warning(text.to_owned()));
     }
+    if target.form == Form::Initrd && recipe.image.selinux {
+        let text = "an initrd cannot hold SELinux labels: the guest's init would have to give them";
+        (workshop.listener)(Event::warning(text.to_owned()));
+    }
     if target.form != Form::Rootfs {
         osbuilder::check_guest(source, recipe, workshop).map_err(Failure::from)?;
     }

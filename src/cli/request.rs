@@ -137,6 +137,7 @@ fn options(arguments: &BuildArguments, extra: &Extra) -> Options {
         salt: extra.image.salt.clone(),
         verity_superblock: extra.image.verity_superblock.then_some(true),
         partition_table: extra.image.partition_table.clone(),
+        selinux: extra.image.selinux.then_some(true),
         root_hash_key: extra.image.root_hash_key.clone(),
         root_hash_certificate: extra.image.root_hash_certificate.clone(),
     }

@@ -151,15 +151,7 @@ fn check_options(options: &ImageOptions) -> Result<(), Error> {
 /// The tree as the image will hold it.
 fn prepare(tree: &Tree, options: &ImageOptions, epoch: Epoch) -> Tree {
     let mut tree = tree.clone();
-    let machine_id = TreePath::parse("etc/machine-id").expect("a clean path");
-    let etc = TreePath::parse("etc").expect("a clean path");
-    if let Some(Inode { meta, kind: Kind::Directory(_) }) = tree.get(&etc)
-        && tree.get(&machine_id).is_none()
-    {
-        let meta = Meta { mtime: meta.mtime, ..Meta::root(0o644) };
-        let empty = Inode { meta, kind: Kind::Regular(Content::empty()) };
-        tree.insert(&machine_id, empty).expect("the directory exists and the name is free");
-    }
+    add_machine_id(&mut tree);
     let ids: Vec<_> = tree.walk().map(|(_, id, _)| id).collect();
     for id in ids {
         let meta = &mut tree.inode_mut(id).meta;
@@ -172,6 +164,19 @@ fn prepare(tree: &Tree, options: &ImageOptions, epoch: Epoch) -> Tree {
         ext4::remove_spare(&mut tree);
     }
     tree
+}
+
+/// Makes an empty `/etc/machine-id` where `/etc` has none.
+pub(crate) fn add_machine_id(tree: &mut Tree) {
+    let machine_id = TreePath::parse("etc/machine-id").expect("a clean path");
+    let etc = TreePath::parse("etc").expect("a clean path");
+    if let Some(Inode { meta, kind: Kind::Directory(_) }) = tree.get(&etc)
+        && tree.get(&machine_id).is_none()
+    {
+        let meta = Meta { mtime: meta.mtime, ..Meta::root(0o644) };
+        let empty = Inode { meta, kind: Kind::Regular(Content::empty()) };
+        tree.insert(&machine_id, empty).expect("the directory exists and the name is free");
+    }
 }
 
 /// The digest that every name in the image derives from. Of an ext4 or xfs the header is left out: the disk

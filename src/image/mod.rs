@@ -29,6 +29,7 @@ mod verified;
 pub mod verity;
 pub mod xfs;
 
+pub(crate) use disk::add_machine_id;
 pub use disk::{Image, Plan, check, plan, write};
 pub use error::Error;
 pub use file_system::{FileSystem, Summary, kind};

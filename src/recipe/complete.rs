@@ -333,6 +333,7 @@ impl Completer<'_> {
             compression: compression?,
             verity: verity?,
             table: table?,
+            selinux: layer.selinux.is_some_and(|given| given.value),
         })
     }
 

@@ -237,6 +237,7 @@ impl Reader<'_> {
             dax_header: self.yes_or_no("SKIP_DAX_HEADER").map(inverted),
             measured: self.yes_or_no("MEASURED_ROOTFS"),
             variant: self.text("BUILD_VARIANT"),
+            selinux: self.yes_or_no("SELINUX"),
             ..ImageLayer::default()
         }
     }
@@ -250,13 +251,9 @@ impl Reader<'_> {
         }
     }
 
-    /// What was asked for but cannot be done is an error: a guest that silently lacks its labels is
+    /// What was asked for but cannot be done is an error: a guest that silently lacks its driver is
     /// worse than none.
     fn refuse_unsupported(&mut self) {
-        if self.yes_or_no("SELINUX").is_some_and(|given| given.value) {
-            let message = "SELinux labels in the guest are not supported yet";
-            self.mistakes.add(&variable("SELINUX"), message);
-        }
         if self.get("NVIDIA_GPU_STACK").is_some() {
             let message = "NVIDIA guests are not supported yet";
             self.mistakes.add(&variable("NVIDIA_GPU_STACK"), message);
@@ -509,7 +506,6 @@ mod tests {
     #[test]
     fn what_cannot_be_done_yet_is_refused_by_name_and_its_off_position_is_not() {
         let cases = [
-            ("SELINUX", "yes", "SELINUX: SELinux labels in the guest are not supported yet"),
             (
                 "BUILD_VARIANT",
                 "nvidia-gpu",

@@ -243,6 +243,9 @@ struct ImageTable {
     /// The certificate of that key: a file as PEM.
     #[schemars(with = "String")]
     root_hash_certificate: Text,
+    /// Whether each file gets the label that the SELinux policy in the tree has for it. Default: no.
+    #[schemars(with = "bool")]
+    selinux: Switch,
 }
 
 /// A file or directory of this machine and its place in the guest.
@@ -383,6 +386,7 @@ impl Reader<'_> {
             partition_table: self.maybe(table.partition_table),
             root_hash_key: self.path(table.root_hash_key),
             root_hash_certificate: self.path(table.root_hash_certificate),
+            selinux: self.maybe(table.selinux),
         }
     }
 

@@ -107,6 +107,7 @@ pub(super) struct ImageLayer {
     pub(super) partition_table: Maybe<String>,
     pub(super) root_hash_key: Maybe<PathBuf>,
     pub(super) root_hash_certificate: Maybe<PathBuf>,
+    pub(super) selinux: Maybe<bool>,
 }
 
 /// A file of the host and its place in the guest.
@@ -216,6 +217,7 @@ impl ImageLayer {
             partition_table: self.partition_table.or(lower.partition_table),
             root_hash_key: self.root_hash_key.or(lower.root_hash_key),
             root_hash_certificate: self.root_hash_certificate.or(lower.root_hash_certificate),
+            selinux: self.selinux.or(lower.selinux),
         }
     }
 }

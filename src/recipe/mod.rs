@@ -290,6 +290,8 @@ pub struct ImageOptions {
     pub verity: Option<Verity>,
     /// The partition table.
     pub table: PartitionTable,
+    /// Whether each file gets the SELinux label that the policy in the tree has for it (`SELINUX`).
+    pub selinux: bool,
 }
 
 impl ImageOptions {
@@ -304,6 +306,7 @@ impl ImageOptions {
         compression: Compression::Lz4hc,
         verity: None,
         table: PartitionTable::Mbr,
+        selinux: false,
     };
 }
 

@@ -80,6 +80,8 @@ pub struct Options {
     pub root_hash_key: Option<PathBuf>,
     /// `--root-hash-certificate`.
     pub root_hash_certificate: Option<PathBuf>,
+    /// `--selinux`.
+    pub selinux: Option<bool>,
 }
 
 /// The ends of names of tarballs that Kata's packaging makes.
@@ -129,6 +131,7 @@ pub(super) fn read(options: &Options, mistakes: &mut Mistakes) -> Layer {
             salt: text("--salt", options.salt.as_ref()),
             verity_superblock: given("--verity-superblock", options.verity_superblock),
             partition_table: text("--partition-table", options.partition_table.as_ref()),
+            selinux: given("--selinux", options.selinux),
             root_hash_key: given("--root-hash-key", options.root_hash_key.clone()),
             root_hash_certificate: given(
                 "--root-hash-certificate",

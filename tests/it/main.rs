@@ -28,6 +28,7 @@ mod rootfs;
 mod rpm;
 mod rpm_alma;
 mod rpm_solver;
+mod selinux;
 mod signals;
 mod signature;
 mod tiny;
