@@ -124,6 +124,8 @@ impl Bench {
         );
         fs_err::write(&self.recipe, text)?;
         peer::run(&mut self.ours("rootfs", "tree", &["--rootfs-only", "--keep-database"]))?;
+        // Offline a lock is followed: what is known of the archive is forgotten in between.
+        peer::run(&mut self.ours("lock", "programs.lock", &["--scripts", "programs"]))?;
         let archive = self.work.join("archive");
         fs_err::create_dir_all(archive.join("pool"))?;
         self.fill(&archive.join("pool"))?;
