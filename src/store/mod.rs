@@ -10,8 +10,8 @@
 //! damaged/      what was found to be damaged, kept for whoever wants to know why
 //! ```
 //!
-//! Nothing in the cache is trusted because it is there: everything is verified when it is read,
-//! and what is damaged is put aside and counts as absent. So a killed build or a power cut leaves
+//! Nothing in the cache is trusted because it is there: everything is verified when it is read (but
+//! see [`Contents::open_unhashed`]), and what is damaged is put aside and counts as absent. So a killed build or a power cut leaves
 //! nothing that a later build believes, and nothing here has to wait for the disk. The cache is
 //! private to one user: whoever else could write into it could plant records.
 //!
