@@ -1,14 +1,13 @@
-//! Any bytes as the metadata of a repository of rpm packages: an error or records, nothing else.
+//! Any bytes as the first file of a repository of rpm packages, or as a metalink: an error or values.
 
 #![no_main]
 
 use osbuilder::package::rpm::metalink::Metalink;
 use osbuilder::package::rpm::repomd::Repomd;
-use osbuilder::package::rpm::{info, primary};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let (_, _) = (Repomd::parse(bytes), Metalink::parse(bytes));
-    if let Ok(records) = primary::read(bytes) {
-        drop(info::parse(&records));
-    }
+    drop(Metalink::parse(bytes));
+    let Ok(repomd) = Repomd::parse(bytes) else { return };
+    repomd.moment();
+    assert!(repomd.files.iter().all(|file| !file.path.starts_with('/')), "places stay below the root");
 });

@@ -8,6 +8,9 @@
 
 use std::path::{Path, PathBuf};
 
+use osbuilder::package::compression::{Compression, Decompressor, Limits};
+use osbuilder::package::rpm::archive::Head;
+
 use crate::needs::{self, Need};
 use crate::peer;
 use crate::small::Small;
@@ -34,6 +37,40 @@ const NEEDS: &[Need] = &[
 
 /// Seeds are no larger: a fuzzer gets nowhere with large ones.
 const LARGEST_SEED: u64 = 48 << 10;
+
+/// Lists of a repository of rpm packages with all that a reader knows.
+const LISTS: &[(&str, &str)] = &[
+    (
+        "primary.xml",
+        "<?xml version='1.0'?><metadata xmlns='c' xmlns:rpm='r' packages='1'><package type='rpm'>\
+         <name>a</name><arch>x86_64</arch><version epoch='0' ver='1' rel='1'/><checksum type='sha256' \
+         pkgid='YES'>130494033cb9bffa40828ebc814d016920d9ce5d60041467af283ffcf38adef0</checksum>\
+         <time file='1' build='1'/><size package='10' installed='20' archive='30'/>\
+         <location href='a.rpm'/><format><rpm:provides><rpm:entry name='a' flags='EQ' epoch='0' ver='1' \
+         rel='1'/></rpm:provides><rpm:requires><rpm:entry name='(b &gt;= 2 if c else d)'/>\
+         </rpm:requires><rpm:conflicts/><rpm:obsoletes><rpm:entry name='e' flags='LT' ver='2'/>\
+         </rpm:obsoletes><rpm:recommends/><rpm:supplements/><file>/usr/bin/b</file></format></package>\
+         </metadata>",
+    ),
+    (
+        "filelists.xml",
+        "<filelists packages='1'><package pkgid='130494033cb9bffa40828ebc814d016920d9ce5d60041467af283ffcf\
+         38adef0' name='a' arch='x86_64'><version epoch='0' ver='1' rel='1'/><file>/usr/share/c</file>\
+         <file type='dir'>/usr/bin/b</file></package></filelists>",
+    ),
+    (
+        "modules.yaml",
+        "---\ndocument: modulemd\nversion: 2\ndata:\n  name: m\n  stream: \"1\"\n  artifacts:\n    rpms:\n    \
+         - a-0:1-1.x86_64\n...\n---\ndocument: modulemd-defaults\nversion: 1\ndata: {module: m, stream: \"1\"}\n",
+    ),
+    (
+        "metalink.xml",
+        "<metalink version='3.0'><files><file name='repomd.xml'><mm0:timestamp>1</mm0:timestamp><size>9</size>\
+         <verification><hash type='sha256'>130494033cb9bffa40828ebc814d016920d9ce5d60041467af283ffcf38adef0\
+         </hash></verification><resources><url protocol='https' preference='9'>https://m/repodata/repomd.xml\
+         </url></resources></file></files></metalink>",
+    ),
+];
 
 /// The host's target, which has to be named: else build scripts would be instrumented too.
 fn triple() -> String {
@@ -135,7 +172,34 @@ fn seeds(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn std::error::Error>> {
         }
     }
     seeds.sort();
+    let of_packages = folder.join("rpm");
+    fs_err::create_dir_all(&of_packages)?;
+    let packages: Vec<PathBuf> =
+        seeds.iter().filter(|seed| seed.extension().is_some_and(|e| e == "rpm")).cloned().collect();
+    for (number, package) in packages.iter().enumerate() {
+        seeds.extend(parts(package, &of_packages.join(number.to_string()))?);
+    }
+    for (name, text) in LISTS {
+        fs_err::write(of_packages.join(name), text)?;
+        seeds.push(of_packages.join(name));
+    }
     Ok(seeds)
+}
+
+/// The header and the plain payload of a package, as far as they can be read.
+fn parts(package: &Path, to: &Path) -> Result<Vec<PathBuf>, Box<dyn std::error::Error>> {
+    let mut reader = std::io::BufReader::new(fs_err::File::open(package)?);
+    let Ok(head) = Head::read(&mut reader) else { return Ok(Vec::new()) };
+    let (header, payload) = (to.with_extension("header"), to.with_extension("payload"));
+    fs_err::write(&header, head.header.as_bytes())?;
+    let format = Compression::of_start(std::io::BufRead::fill_buf(&mut reader)?);
+    let mut plain = Decompressor::new(reader, format, Limits::up_to(LARGEST_SEED))?;
+    let mut bytes = Vec::new();
+    if std::io::Read::read_to_end(&mut plain, &mut bytes).is_err() {
+        return Ok(vec![header]);
+    }
+    fs_err::write(&payload, bytes)?;
+    Ok(vec![header, payload])
 }
 
 /// Whether a target begins with a file, by how its name ends.
@@ -143,8 +207,11 @@ fn is_seed_of(target: &str, seed: &Path) -> bool {
     let ends: &[&str] = match target {
         "deb" => &[".deb"],
         "apk" => &[".apk", "APKINDEX.tar.gz"],
-        "rpm" => &[".rpm"],
-        "repomd" => &["repomd.xml", "primary.xml", "metalink"],
+        "rpm" | "signature" => &[".rpm"],
+        "header" => &[".header"],
+        "payload" => &[".payload", ".cpio"],
+        "primary" => &["primary.xml", "filelists.xml", "modules.yaml"],
+        "repomd" => &["repomd.xml", "metalink.xml"],
         "compression" => &[".deb", ".apk", ".gz", ".xz", ".zst", ".bz2"],
         "words" => &["Packages", ".list", ".triggers", ".conffiles"],
         "release" => &["Release", "InRelease", ".asc", "APKINDEX.tar.gz"],
