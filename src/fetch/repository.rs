@@ -41,6 +41,25 @@ pub(super) trait Refuse: Into<super::Refusal> {
     }
 }
 
+/// For a family whose refusals have the variants `Stale` and `Object` for these.
+macro_rules! refuse {
+    ($refusal:ty) => {
+        impl $crate::fetch::repository::Refuse for $refusal {
+            fn is_rollback(&self) -> bool {
+                matches!(self, Self::Stale($crate::fetch::freshness::Stale::Rollback { .. }))
+            }
+
+            fn object(self) -> Result<$crate::fetch::object::Failure, Self> {
+                match self {
+                    Self::Object(failure) => Ok(failure),
+                    other => Err(other),
+                }
+            }
+        }
+    };
+}
+pub(super) use refuse;
+
 /// Reads one repository.
 pub(super) fn read(reader: &impl Reader, places: &[Url]) -> Result<Repository, Error> {
     if reader.context().offline { offline(reader) } else { online(reader, places) }

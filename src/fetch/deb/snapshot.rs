@@ -16,10 +16,9 @@ use crate::fetch::clearsign;
 use crate::fetch::freshness::{self, Stale, State};
 use crate::fetch::object;
 use crate::fetch::openpgp::{self, Fingerprint, Framing, Keyring, Signers};
-use crate::fetch::repository::Refuse;
 use crate::fetch::transport::{self, Transport};
 use crate::fetch::url::Url;
-use crate::fetch::{Context, Error};
+use crate::fetch::{Context, Error, repository};
 
 /// A release file that may be believed.
 #[derive(Debug, Clone)]
@@ -107,18 +106,7 @@ pub enum Refusal {
     },
 }
 
-impl Refuse for Refusal {
-    fn is_rollback(&self) -> bool {
-        matches!(self, Self::Stale(Stale::Rollback { .. }))
-    }
-
-    fn object(self) -> Result<object::Failure, Self> {
-        match self {
-            Self::Object(failure) => Ok(failure),
-            other => Err(other),
-        }
-    }
-}
+repository::refuse!(Refusal);
 
 /// As in apt (`MaxReleaseFileSize`); real ones are below one megabyte.
 pub(super) const MAX_RELEASE: u64 = 10_000_000;

@@ -9,8 +9,10 @@
 //! Signatures of another class than the one asked for never count: the cleartext framework is
 //! defined for text signatures only (RFC 9580, section 7), a detached one may be binary or text.
 
+mod certificate;
 mod keyring;
 mod policy;
+mod strength;
 
 use pgp::packet::{Packet, PacketParser, Signature, SignatureType};
 

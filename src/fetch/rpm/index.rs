@@ -19,7 +19,7 @@ use crate::fetch::clearsign;
 use crate::fetch::freshness::{self, Stale, State};
 use crate::fetch::object;
 use crate::fetch::openpgp::{self, Fingerprint, Keyring, Signers};
-use crate::fetch::repository::{Believed, Refuse};
+use crate::fetch::repository::Believed;
 use crate::fetch::transport::{self, Transport};
 use crate::fetch::url::Url;
 use crate::fetch::{Context, Error, Repository, repository};
@@ -344,15 +344,4 @@ pub enum Refusal {
     Package(#[source] crate::package::rpm::archive::Error),
 }
 
-impl Refuse for Refusal {
-    fn is_rollback(&self) -> bool {
-        matches!(self, Self::Stale(Stale::Rollback { .. }))
-    }
-
-    fn object(self) -> Result<object::Failure, Self> {
-        match self {
-            Self::Object(failure) => Ok(failure),
-            other => Err(other),
-        }
-    }
-}
+repository::refuse!(Refusal);
