@@ -75,6 +75,9 @@ pub(super) struct BuildArguments {
     /// Install this package too (repeatable)
     #[arg(long, value_name = "NAME", help_heading = "Guest")]
     pub(super) package: Vec<String>,
+    /// Never install this package, nor what needs it (repeatable)
+    #[arg(long, value_name = "NAME", help_heading = "Guest")]
+    pub(super) exclude: Vec<String>,
     /// Put a file or folder of the host into the guest (repeatable)
     #[arg(long, value_name = "SRC:DEST", help_heading = "Guest")]
     pub(super) extra_file: Vec<String>,

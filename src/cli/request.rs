@@ -110,6 +110,7 @@ fn options(arguments: &BuildArguments, extra: &Extra) -> Options {
         version: arguments.version.clone(),
         architecture: arguments.arch.clone(),
         packages: arguments.package.clone(),
+        exclude: arguments.exclude.clone(),
         extra_files: arguments.extra_file.clone(),
         mirrors: arguments.mirror.clone(),
         repositories: arguments.repository.clone(),

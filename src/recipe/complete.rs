@@ -164,9 +164,17 @@ impl Completer<'_> {
     fn packages(&mut self, layer: PackageLayer) -> Option<PackageSet> {
         let choices = [("required", Variant::Required), ("essential", Variant::Essential)];
         let variant = layer.variant.map(|given| self.one_of(&given, &choices));
+        let extra = self.names(&layer.extra);
+        for given in &layer.exclude {
+            if extra.iter().any(|name| name.as_str() == given.value) {
+                let message = format!("{} is asked for and excluded", given.value);
+                self.mistakes.add(&given.origin, message);
+            }
+        }
         Some(PackageSet {
             base: self.names(&layer.base),
-            extra: self.names(&layer.extra),
+            extra,
+            exclude: self.names(&layer.exclude),
             recommends: layer.recommends.is_some_and(|given| given.value),
             variant: variant.unwrap_or(Some(Variant::default()))?,
         })

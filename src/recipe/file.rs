@@ -58,6 +58,9 @@ struct Document {
     /// Packages beside that list.
     #[schemars(with = "Vec<String>")]
     extra_packages: Texts,
+    /// Packages that are never installed: what needs one of them cannot be installed either.
+    #[schemars(with = "Vec<String>")]
+    exclude: Texts,
     /// Whether recommended packages are installed too. Default: no.
     #[schemars(with = "bool")]
     recommends: Switch,
@@ -299,6 +302,7 @@ impl Reader<'_> {
             packages: PackageLayer {
                 base: self.list(document.packages),
                 extra: self.list(document.extra_packages),
+                exclude: self.list(document.exclude),
                 recommends: self.maybe(document.recommends),
                 variant: self.maybe(document.variant),
             },

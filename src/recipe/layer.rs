@@ -34,6 +34,7 @@ pub(super) struct Layer {
 pub(super) struct PackageLayer {
     pub(super) base: Vec<Given<String>>,
     pub(super) extra: Vec<Given<String>>,
+    pub(super) exclude: Vec<Given<String>>,
     pub(super) recommends: Maybe<bool>,
     pub(super) variant: Maybe<String>,
 }
@@ -145,6 +146,7 @@ impl PackageLayer {
         Self {
             base: first(self.base, lower.base),
             extra: joined(lower.extra, self.extra),
+            exclude: joined(lower.exclude, self.exclude),
             recommends: self.recommends.or(lower.recommends),
             variant: self.variant.or(lower.variant),
         }

@@ -140,6 +140,8 @@ pub struct PackageSet {
     pub base: Vec<PackageName>,
     /// What a user adds.
     pub extra: Vec<PackageName>,
+    /// What is never installed: not by the list either, nor because another package needs it.
+    pub exclude: Vec<PackageName>,
     /// Whether recommended packages are installed too. Off by default.
     pub recommends: bool,
     /// Which part of the distribution is installed whether asked for or not.

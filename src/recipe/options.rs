@@ -22,6 +22,8 @@ pub struct Options {
     pub architecture: Option<String>,
     /// `--package`: further packages.
     pub packages: Vec<String>,
+    /// `--exclude`: packages that are never installed.
+    pub exclude: Vec<String>,
     /// `--extra-file SRC:DEST`.
     pub extra_files: Vec<String>,
     /// `--mirror`.
@@ -98,6 +100,7 @@ pub(super) fn read(options: &Options, mistakes: &mut Mistakes) -> Layer {
         epoch: text("--epoch", options.epoch.as_ref()),
         packages: PackageLayer {
             extra: texts("--package", &options.packages),
+            exclude: texts("--exclude", &options.exclude),
             ..PackageLayer::default()
         },
         sources: SourceLayer {

@@ -92,11 +92,16 @@ pub fn resolve_from(recipe: &Recipe, repositories: &[Repository<'_>]) -> Result<
 
 fn asked(recipe: &Recipe) -> Vec<&str> {
     let packages = &recipe.packages;
-    let mut asked: Vec<_> =
-        packages.base.iter().chain(&packages.extra).map(PackageName::as_str).collect();
+    let base = packages.base.iter().filter(|name| !packages.exclude.contains(name));
+    let mut asked: Vec<_> = base.chain(&packages.extra).map(PackageName::as_str).collect();
     asked.sort_unstable();
     asked.dedup();
     asked
+}
+
+/// Whether a package is never to be installed.
+fn is_excluded(recipe: &Recipe, name: &str) -> bool {
+    recipe.packages.exclude.iter().any(|excluded| excluded.as_str() == name)
 }
 
 /// Returns the digest of all in a recipe that bears on the choice of packages and on how far the
@@ -118,6 +123,9 @@ pub fn request_digest(recipe: &Recipe) -> Digest {
         components: &'a [String],
         repositories: &'a [String],
         insecure: bool,
+        /// Left out where nothing is excluded.
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        exclude: &'a [PackageName],
         /// Left out where it is not asked for.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         plain_chroot: bool,
@@ -143,6 +151,7 @@ pub fn request_digest(recipe: &Recipe) -> Digest {
         },
         repositories: &sources.repositories,
         insecure: sources.insecure,
+        exclude: &recipe.packages.exclude,
         plain_chroot: recipe.plain_chroot,
     };
     Digest::of(&serde_json::to_vec(&asked).expect("strings, numbers and lists are valid JSON"))
@@ -198,6 +207,11 @@ const fn as_asked(recipe: &Recipe, lock: &Lock) -> Scripts {
 pub fn check_complete(lock: &Lock, recipe: &Recipe, controls: &[&[u8]]) -> Result<(), Error> {
     if let Some(extra) = lock.packages.get(controls.len()) {
         return Err(Error::Control { package: extra.name.clone() });
+    }
+    if let Some(locked) =
+        lock.packages.iter().find(|locked| is_excluded(recipe, locked.name.as_str()))
+    {
+        return Err(Error::Excluded { package: locked.name.clone() });
     }
     match recipe.distro.family {
         Family::Deb => deb::question::check(lock, recipe, controls),
@@ -259,6 +273,12 @@ pub enum Error {
     /// A control file is not that of the locked package.
     #[error("the package {package} is not what the lock says it is")]
     Control {
+        /// The package.
+        package: PackageName,
+    },
+    /// A package of a lock is one that the recipe excludes.
+    #[error("the lock has the package {package}, which the recipe excludes")]
+    Excluded {
         /// The package.
         package: PackageName,
     },
@@ -369,7 +389,8 @@ mod tests {
         mirrored.sources.mirrors = vec!["http://example.org/debian".to_owned()];
         assert_eq!(request_digest(&mirrored), plain);
         let mut other = recipe("packages = [\"a\", \"b\"]");
-        let changes: [fn(&mut Recipe); 8] = [
+        let changes: [fn(&mut Recipe); 9] = [
+            |r| r.packages.exclude = vec!["c".parse().unwrap()],
             |r| r.packages.recommends = true,
             |r| r.packages.variant = Variant::Essential,
             |r| r.sources.components = vec!["contrib".to_owned()],
@@ -386,6 +407,26 @@ mod tests {
             assert!(!seen.contains(&digest));
             seen.push(digest);
         }
+    }
+
+    #[test]
+    fn what_is_excluded_is_neither_asked_for_nor_taken_nor_accepted() {
+        let texts = text(&[A, B]);
+        let main = snapshot("trixie", 7);
+        let repositories = [Repository { locked: &main, texts: &texts, pin: 500, tag: None }];
+        let names = |choice: Choice| -> Vec<String> {
+            choice.packages.iter().map(|chosen| chosen.name.to_string()).collect()
+        };
+        let asked = |text: &str| resolve_from(&recipe(text), &repositories).map(names);
+        assert_eq!(asked("packages = [\"a\"]").unwrap(), ["a", "b"]);
+        assert_eq!(asked("packages = [\"a\"]\nexclude = [\"a\"]").unwrap(), ["b"]);
+        let error = asked("packages = [\"a\"]\nexclude = [\"b\"]").unwrap_err().to_string();
+        assert!(error.contains("a 1 needs b"), "{error}");
+        let lock = resolved(&texts).unwrap();
+        let controls = [A.as_bytes(), B.as_bytes()];
+        let excluding = recipe("packages = [\"a\"]\nexclude = [\"b\"]");
+        let refused = check_complete(&lock, &excluding, &controls);
+        assert!(matches!(refused, Err(Error::Excluded { package }) if package.as_str() == "b"));
     }
 
     #[test]

@@ -34,6 +34,11 @@ impl<'a> Index<'a> {
         Ok(Self { packages })
     }
 
+    /// Leaves out all packages but those whose names are `wanted`.
+    pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.packages.retain(|package| wanted(package.name));
+    }
+
     /// The packages, sorted by name, later versions first.
     pub fn packages(&self) -> &[Info<'a>] {
         &self.packages

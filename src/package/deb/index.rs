@@ -113,6 +113,11 @@ impl<'a> Index<'a> {
         Ok(Self { packages })
     }
 
+    /// Leaves out all packages but those whose names are `wanted`.
+    pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.packages.retain(|package| wanted(package.name));
+    }
+
     /// Returns all packages.
     pub fn packages(&self) -> &[Package<'a>] {
         &self.packages

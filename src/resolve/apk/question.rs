@@ -10,14 +10,15 @@ use crate::package::apk::index::{self, Index};
 use crate::package::apk::info::Info;
 use crate::package::apk::relation::{self, Relation};
 use crate::recipe::Recipe;
-use crate::resolve::{Error, Repository, asked};
+use crate::resolve::{Error, Repository, asked, is_excluded};
 
 /// Chooses the packages of a recipe.
 pub(in crate::resolve) fn ask(
     recipe: &Recipe,
     repositories: &[Repository<'_>],
 ) -> Result<Vec<ChosenPackage>, Error> {
-    let indexes = repositories.iter().map(read_index).collect::<Result<Vec<_>, _>>()?;
+    let mut indexes = repositories.iter().map(read_index).collect::<Result<Vec<_>, _>>()?;
+    indexes.iter_mut().for_each(|index| index.retain(|name| !is_excluded(recipe, name)));
     let offers: Vec<_> = repositories
         .iter()
         .zip(&indexes)

@@ -8,14 +8,15 @@ use super::{Request, choose, validate};
 use crate::lock::{ChosenPackage, Identity, Lock, LockedPackage};
 use crate::package::deb::index::{self, Index, Package};
 use crate::recipe::Recipe;
-use crate::resolve::{Error, Repository, asked};
+use crate::resolve::{Error, Repository, asked, is_excluded};
 
 /// Chooses the packages of a recipe.
 pub(in crate::resolve) fn ask(
     recipe: &Recipe,
     repositories: &[Repository<'_>],
 ) -> Result<Vec<ChosenPackage>, Error> {
-    let indexes = repositories.iter().map(read_index).collect::<Result<Vec<_>, _>>()?;
+    let mut indexes = repositories.iter().map(read_index).collect::<Result<Vec<_>, _>>()?;
+    indexes.iter_mut().for_each(|index| index.retain(|name| !is_excluded(recipe, name)));
     let base = base_suite(recipe, repositories);
     let offers: Vec<_> = repositories
         .iter()

@@ -13,7 +13,7 @@ use crate::package::rpm::info::{self, Info};
 use crate::package::rpm::modules::{self as rpm_modules, Stream};
 use crate::package::rpm::tag;
 use crate::recipe::Recipe;
-use crate::resolve::{Error, Repository, asked};
+use crate::resolve::{Error, Repository, asked, is_excluded};
 
 /// Chooses the packages of a recipe.
 pub(in crate::resolve) fn ask(
@@ -64,8 +64,8 @@ pub(in crate::resolve) fn files_wanted(
     Ok(wanted.into_iter().collect())
 }
 
-/// The packages of all repositories that may be taken: none that the release excludes, and none of modules
-/// that nobody chose.
+/// The packages of all repositories that may be taken: none that release or recipe exclude, and none of
+/// modules that nobody chose.
 fn read_lists<'a>(
     recipe: &Recipe,
     repositories: &[Repository<'a>],
@@ -77,7 +77,8 @@ fn read_lists<'a>(
     });
     let streams: Vec<_> = streams.collect();
     for list in &mut lists {
-        list.retain(|info| !recipe.release.exclude.iter().any(|name| name == info.name));
+        let by_release = |name| recipe.release.exclude.iter().any(|excluded| excluded == name);
+        list.retain(|info| !by_release(info.name) && !is_excluded(recipe, info.name));
     }
     modules::hide(&mut lists, &streams, &recipe.release.streams)
         .map_err(|error| Error::Asked(error.into()))?;
