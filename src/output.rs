@@ -2,7 +2,7 @@
 //!
 //! Images and initrds are read back and compared with what was planned before they get their name.
 
-use std::io::{self, Read};
+use std::io::{self, Read as _};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -267,8 +267,7 @@ pub fn write_initrd(
     }
     let expected = clamped(tree, source.epoch);
     let check = || {
-        let from_start = FromStart { file: output.file(), offset: 0 };
-        if initrd::read(from_start, &mut initrd::digest_only)? == expected {
+        if initrd::read(output.read(), &mut initrd::digest_only)? == expected {
             return Ok(());
         }
         let difference = "the files of the archive are not those of the tree".to_owned();
@@ -310,9 +309,8 @@ fn examine(
         }),
     };
     let hash = || {
-        let whole = FromStart { file: output.file(), offset: 0 };
         let unread = |source| Error::Image { path: path(), source: image::Error::Read { source } };
-        Digest::of_reader(whole).map_err(unread).map(Some)
+        Digest::of_reader(output.read()).map_err(unread).map(Some)
     };
     let sync = || output.sync().map_err(Error::Store).map(|()| None);
     let tasks: [&(dyn Fn() -> Result<Option<Examined>, Error> + Sync); 3] = [&check, &hash, &sync];
@@ -359,18 +357,4 @@ fn give_to_owner(output: &Output, workshop: &Workshop<'_>) -> io::Result<()> {
     let Some((uid, gid)) = workshop.owner else { return Ok(()) };
     let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
     Ok(rustix::fs::fchown(output.file().as_fd(), Some(uid), Some(gid))?)
-}
-
-/// Reads a file from its beginning, wherever its cursor is.
-struct FromStart<'a> {
-    file: &'a File,
-    offset: u64,
-}
-
-impl Read for FromStart<'_> {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read_at(bytes, self.offset)?;
-        self.offset += count as u64;
-        Ok(count)
-    }
 }

@@ -350,7 +350,9 @@ fn slip_of(name: &str) -> Option<&'static str> {
     }
     let near = |known: &&str| {
         let allowed = if known.len() < 9 { 1 } else { 2 };
-        known.contains('_') && strsim::damerau_levenshtein(name, known) <= allowed
+        known.contains('_')
+            && name.len().abs_diff(known.len()) <= allowed
+            && strsim::damerau_levenshtein(name, known) <= allowed
     };
     known.into_iter().find(near)
 }

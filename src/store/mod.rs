@@ -31,6 +31,7 @@ mod pack;
 mod reader;
 mod record;
 mod remove;
+mod sparse;
 mod temporary;
 
 use std::ffi::OsStr;

@@ -21,6 +21,7 @@ use rustix::io::Errno;
 use super::Error;
 use super::directory::{is_beside, next_name, side_name};
 use super::folder::{Folder, parent_of};
+use super::sparse::SparseReader;
 use super::temporary::{Temporary, TemporaryFolder, reap, without_interruption};
 use crate::tree::TreePath;
 
@@ -60,6 +61,11 @@ impl Output {
     /// The file, empty at first, open for reading and writing.
     pub const fn file(&self) -> &File {
         self.temporary.file()
+    }
+
+    /// Reads what was written, from its first byte, whatever else reads or writes beside.
+    pub fn read(&self) -> SparseReader<'_> {
+        SparseReader::new(self.file())
     }
 
     /// Waits until what was written is on the disk. Called early, and beside other work, it leaves

@@ -15,20 +15,19 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{
-    BadPath, Content, Device, Error, Inode, InodeId, Kind, Meta, Tree, TreePath, escape, unescape,
-};
+use super::{BadPath, Content, Device, Error, Inode, Kind, Meta, Tree, TreePath, escape, unescape};
 
 impl Tree {
     /// Writes the tree as text, a line for each path, in the order of [`Tree::walk`].
     pub fn to_listing(&self) -> String {
-        let mut first_names: BTreeMap<InodeId, TreePath> = BTreeMap::new();
+        // By their number: an inode that has one was met under this path.
+        let mut first_names: Vec<Option<TreePath>> = vec![None; self.inodes.len()];
         let mut text = String::new();
         for (path, id, inode) in self.walk() {
-            let earlier = first_names.get(&id);
-            push_line(&mut text, &path, inode, earlier);
-            if !matches!(inode.kind, Kind::Directory(_)) && earlier.is_none() {
-                first_names.insert(id, path);
+            let first = first_names.get_mut(id.0).expect("ids come from this tree");
+            push_line(&mut text, &path, inode, first.as_ref());
+            if !matches!(inode.kind, Kind::Directory(_)) && first.is_none() {
+                *first = Some(path);
             }
         }
         text
@@ -89,8 +88,8 @@ fn push_line(text: &mut String, path: &TreePath, inode: &Inode, earlier: Option<
         (None, Kind::Socket) => ('s', "-".to_owned()),
     };
     let Meta { mode, uid, gid, mtime, xattrs } = &inode.meta;
-    let fixed = format!("{path}\t{letter}\t{mode:04o}\t{uid}\t{gid}\t{mtime}\t{detail}");
-    text.push_str(&fixed);
+    write!(text, "{path}\t{letter}\t{mode:04o}\t{uid}\t{gid}\t{mtime}\t{detail}")
+        .expect("a string takes all");
     for (name, value) in xattrs {
         text.push('\t');
         text.push_str(&escape(name));

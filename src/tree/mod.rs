@@ -187,7 +187,9 @@ impl Tree {
     /// # Errors
     /// [`Error::Missing`] or [`Error::NotADirectory`] for the parent, [`Error::IsADirectory`].
     pub fn insert(&mut self, path: &TreePath, inode: Inode) -> Result<InodeId, Error> {
-        if let Some(id) = self.lookup(path)
+        let place = if path.is_root() { None } else { Some(self.place(path)?) };
+        let there = place.map_or(Some(self.root()), |(parent, name)| self.entry(parent, name));
+        if let Some(id) = there
             && matches!(self.inode(id).kind, Kind::Directory(_))
         {
             if !matches!(inode.kind, Kind::Directory(_)) {
@@ -198,7 +200,9 @@ impl Tree {
         }
         let id = InodeId(self.inodes.len());
         self.inodes.push(inode);
-        self.enter(path, id)?;
+        if let Some(place) = place {
+            self.put(place, id);
+        }
         Ok(id)
     }
 
@@ -323,17 +327,35 @@ impl Tree {
 
     /// Makes the name `path` lead to `id`. The parent must be a directory.
     fn enter(&mut self, path: &TreePath, id: InodeId) -> Result<(), Error> {
-        let (Some(parent), Some(name)) = (path.parent(), path.name()) else {
+        if path.is_root() {
             return Err(Error::IsADirectory { path: path.clone() });
-        };
-        if self.lookup(&parent).is_none() {
-            return Err(Error::Missing { path: parent });
         }
-        match self.entries_mut(&parent) {
-            Some(entries) => entries.insert(name.into(), id),
-            None => return Err(Error::NotADirectory { path: parent }),
-        };
+        let place = self.place(path)?;
+        self.put(place, id);
         Ok(())
+    }
+
+    /// The directory that holds `path`, and the name in it: what is there need not exist.
+    fn place<'p>(&self, path: &'p TreePath) -> Result<(InodeId, &'p [u8]), Error> {
+        let above = || path.parent().unwrap_or(TreePath::ROOT);
+        let (mut directory, mut name) = (self.root(), &[][..]);
+        for next in path.names() {
+            if !name.is_empty() {
+                let found = self.entry(directory, name);
+                directory = found.ok_or_else(|| Error::Missing { path: above() })?;
+            }
+            name = next;
+        }
+        match self.inode(directory).kind {
+            Kind::Directory(_) => Ok((directory, name)),
+            _ => Err(Error::NotADirectory { path: above() }),
+        }
+    }
+
+    fn put(&mut self, (directory, name): (InodeId, &[u8]), id: InodeId) {
+        if let Kind::Directory(entries) = &mut self.inode_mut(directory).kind {
+            entries.insert(name.into(), id);
+        }
     }
 }
 

@@ -26,27 +26,7 @@ impl TreePath {
     /// # Errors
     /// [`BadPath`] for `..`, NUL, and for names or paths that are too long.
     pub fn parse(bytes: impl AsRef<[u8]>) -> Result<Self, BadPath> {
-        let bytes = bytes.as_ref();
-        let mut clean = Vec::with_capacity(bytes.len());
-        for name in bytes.split(|&byte| byte == b'/') {
-            match name {
-                b"" | b"." => continue,
-                b".." => return Err(BadPath::new(bytes, "contains `..`")),
-                _ if name.contains(&0) => return Err(BadPath::new(bytes, "contains a NUL byte")),
-                _ if name.len() > NAME_MAX => {
-                    return Err(BadPath::new(bytes, "has a name of more than 255 bytes"));
-                }
-                _ => {}
-            }
-            if !clean.is_empty() {
-                clean.push(b'/');
-            }
-            clean.extend_from_slice(name);
-        }
-        if clean.len() > PATH_MAX {
-            return Err(BadPath::new(bytes, "is longer than 4095 bytes"));
-        }
-        Ok(Self(clean))
+        Self::ROOT.join(bytes)
     }
 
     /// Returns the bytes, without a leading slash; empty for the root.
@@ -66,25 +46,52 @@ impl TreePath {
 
     /// Returns the last name, or `None` for the root.
     pub fn name(&self) -> Option<&[u8]> {
-        self.names().last()
+        self.split().map(|(_, name)| name)
     }
 
     /// Returns the directory that holds this path, or `None` for the root.
     pub fn parent(&self) -> Option<Self> {
-        let name = self.name()?;
-        let end = self.0.len().saturating_sub(name.len()).saturating_sub(1);
-        Some(Self(self.0.get(..end).unwrap_or_default().to_vec()))
+        self.split().map(|(parent, _)| Self(parent.to_vec()))
+    }
+
+    /// The bytes of the parent, and the last name; `None` for the root.
+    fn split(&self) -> Option<(&[u8], &[u8])> {
+        if self.is_root() {
+            return None;
+        }
+        match self.0.iter().rposition(|&byte| byte == b'/') {
+            Some(slash) => Some((&self.0[..slash], &self.0[slash + 1..])),
+            None => Some((&[], &self.0)),
+        }
     }
 
     /// Returns this path with `tail` below it.
     ///
     /// # Errors
-    /// [`BadPath`] when `tail` is not clean or the result is too long.
+    /// As [`Self::parse`] for `tail`, and when the result is too long.
     pub fn join(&self, tail: impl AsRef<[u8]>) -> Result<Self, BadPath> {
-        let mut joined = self.0.clone();
-        joined.push(b'/');
-        joined.extend_from_slice(tail.as_ref());
-        Self::parse(joined)
+        let tail = tail.as_ref();
+        let mut joined = Vec::with_capacity(self.0.len().saturating_add(tail.len() + 1));
+        joined.extend_from_slice(&self.0);
+        for name in tail.split(|&byte| byte == b'/') {
+            match name {
+                b"" | b"." => continue,
+                b".." => return Err(BadPath::new(tail, "contains `..`")),
+                _ if name.contains(&0) => return Err(BadPath::new(tail, "contains a NUL byte")),
+                _ if name.len() > NAME_MAX => {
+                    return Err(BadPath::new(tail, "has a name of more than 255 bytes"));
+                }
+                _ => {}
+            }
+            if !joined.is_empty() {
+                joined.push(b'/');
+            }
+            joined.extend_from_slice(name);
+        }
+        if joined.len() > PATH_MAX {
+            return Err(BadPath::new(&joined, "is longer than 4095 bytes"));
+        }
+        Ok(Self(joined))
     }
 
     /// Whether this path is `ancestor` or below it.
@@ -149,6 +156,12 @@ impl BadPath {
 /// out of a package must not steer a person's terminal.
 pub fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
+    if let Ok(plain) = std::str::from_utf8(bytes)
+        && plain.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'\\')
+    {
+        text.push_str(plain);
+        return text;
+    }
     for chunk in bytes.utf8_chunks() {
         for letter in chunk.valid().chars() {
             if letter == '\\' || !is_harmless(letter) {
