@@ -19,9 +19,9 @@ pub enum Event {
     StageFinished {
         /// Which one.
         stage: Stage,
-        /// How long it took, in wall time.
-        #[serde(serialize_with = "as_seconds")]
-        took: Duration,
+        /// What it took.
+        #[serde(flatten)]
+        took: Cost,
     },
     /// How far the current stage has come. `total` may be unknown, and may grow.
     Progress {
@@ -76,10 +76,31 @@ impl Event {
     }
 }
 
+/// What a piece of work took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Cost {
+    /// Seconds from its begin to its end.
+    #[serde(rename = "seconds", serialize_with = "as_seconds")]
+    pub wall: Duration,
+    /// Seconds of processor time of osbuilder's own threads; what scripts and other processes take
+    /// is not in it.
+    #[serde(rename = "processor_seconds", serialize_with = "as_seconds")]
+    pub processor: Duration,
+}
+
+impl std::ops::AddAssign for Cost {
+    fn add_assign(&mut self, other: Self) {
+        self.wall += other.wall;
+        self.processor += other.processor;
+    }
+}
+
 /// The stages of the pipeline, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
+    /// Read a directory that is there already, in place of packages.
+    Read,
     /// Download and verify the repositories' indexes.
     Indexes,
     /// Choose packages.
@@ -104,6 +125,7 @@ impl Stage {
     /// The stage as a person reads it in a progress line.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Read => "read",
             Self::Indexes => "indexes",
             Self::Resolve => "resolve",
             Self::Fetch => "fetch",
@@ -137,6 +159,6 @@ pub type Listener<'a> = &'a (dyn Fn(Event) + Sync);
 /// A listener that hears nothing, for tests and library callers that do not care.
 pub fn nobody(_: Event) {}
 
-fn as_seconds<S: serde::Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(took.as_secs_f64())
+fn as_seconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
 }

@@ -4,13 +4,13 @@
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fs_err::File;
 
 use crate::distro::Architecture;
 use crate::epoch::Epoch;
-use crate::event::{Event, Listener, Stage};
+use crate::event::{Cost, Event, Listener, Stage};
 use crate::fetch::{self, Network};
 use crate::lock::Lock;
 use crate::provision::{self, Summary};
@@ -62,15 +62,13 @@ impl<'a> Workshop<'a> {
     ///
     /// # Errors
     /// What the stage returns.
-    pub fn stage<T>(
-        &self,
-        stage: Stage,
-        work: impl FnOnce() -> Result<T, Error>,
-    ) -> Result<T, Error> {
+    pub fn stage<T, E>(&self, stage: Stage, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         (self.listener)(Event::StageStarted { stage });
-        let began = Instant::now();
+        let (began, processor) = (Instant::now(), processor_time());
         let result = work()?;
-        (self.listener)(Event::StageFinished { stage, took: began.elapsed() });
+        let processor = processor_time().saturating_sub(processor);
+        let took = Cost { wall: began.elapsed(), processor };
+        (self.listener)(Event::StageFinished { stage, took });
         Ok(result)
     }
 
@@ -171,6 +169,12 @@ impl<'a> Workshop<'a> {
         let kind = Kind::Regular(self.keep(source)?);
         Ok(provision::Extra::File(Inode { meta: Meta::root(mode), kind }))
     }
+}
+
+/// How long all threads of this process have run.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 fn file_name(path: &Path) -> Result<String, Error> {

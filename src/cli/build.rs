@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use osbuilder::digest::Digest;
 use osbuilder::epoch::Epoch;
-use osbuilder::event::Event;
+use osbuilder::event::{Event, Stage};
 use osbuilder::image::verity::Signer;
 use osbuilder::output::{Source, Written};
 use osbuilder::recipe::{Reading, Recipe};
@@ -57,7 +57,8 @@ fn directory_as_guest(
     recipe: &Recipe,
     workshop: &Workshop<'_>,
 ) -> Result<(Guest, DirectoryContents), Failure> {
-    let (tree, contents) = directory::read(directory, workshop.threads)
+    let (tree, contents) = workshop
+        .stage(Stage::Read, || directory::read(directory, workshop.threads))
         .map_err(|error| Failure::new(Kind::Request, error))?;
     let newest = tree.walk().map(|(_, _, inode)| inode.meta.mtime).max().unwrap_or_default();
     let newest = u64::try_from(newest).ok().and_then(Epoch::new);

@@ -39,7 +39,7 @@ pub(super) fn built(
         rows.push(("lock", path.display().to_string()));
     }
     let stages: Vec<String> = (session.show.stages().iter())
-        .map(|(stage, took)| format!("{} {:.2}", stage.name(), took.as_secs_f64()))
+        .map(|(stage, took)| format!("{} {:.2}", stage.name(), took.wall.as_secs_f64()))
         .collect();
     rows.push(("seconds", format!("{:.2} ({})", took.as_secs_f64(), stages.join(", "))));
     rows.iter().for_each(|(name, value)| session.print(&format!("{name:>10}  {value}")));
@@ -52,7 +52,13 @@ fn as_json(
     session: &Session,
 ) -> serde_json::Value {
     let stages: Vec<_> = (session.show.stages().iter())
-        .map(|(stage, took)| json!({"stage": stage.name(), "seconds": took.as_secs_f64()}))
+        .map(|(stage, took)| {
+            json!({
+                "stage": stage.name(),
+                "seconds": took.wall.as_secs_f64(),
+                "processor_seconds": took.processor.as_secs_f64(),
+            })
+        })
         .collect();
     json!({
         "event": "built",

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use osbuilder::event::{Event, Stage, Unit};
+use osbuilder::event::{Cost, Event, Stage, Unit};
 
 use super::size;
 
@@ -50,7 +50,7 @@ struct State {
     bar: Option<ProgressBar>,
     /// The last plain progress line, so that a slow stage says something every few seconds.
     spoke: Option<Instant>,
-    took: BTreeMap<Stage, Duration>,
+    took: BTreeMap<Stage, Cost>,
 }
 
 /// In plain lines, progress is told at most this often.
@@ -73,8 +73,8 @@ impl Show {
         self.manner
     }
 
-    /// The wall time of each finished stage, in order of the pipeline.
-    pub(super) fn stages(&self) -> Vec<(Stage, Duration)> {
+    /// What each finished stage took, in order of the pipeline.
+    pub(super) fn stages(&self) -> Vec<(Stage, Cost)> {
         self.state().took.iter().map(|(&stage, &took)| (stage, took)).collect()
     }
 
@@ -134,7 +134,7 @@ impl Show {
         match event {
             Event::StageStarted { .. } => state.spoke = Some(Instant::now()),
             Event::StageFinished { stage, took } => {
-                say(&format!("{}: {:.1} s", stage.name(), took.as_secs_f64()));
+                say(&format!("{}: {:.1} s", stage.name(), took.wall.as_secs_f64()));
             }
             Event::Progress { stage, done, total, unit } => {
                 if state.spoke.is_none_or(|spoke| spoke.elapsed() >= PLAIN_INTERVAL) {
@@ -219,11 +219,13 @@ mod tests {
     #[test]
     fn the_time_of_a_stage_that_runs_twice_is_added_up() {
         let show = Show::new(Manner::Lines, false);
-        let took = Duration::from_secs(2);
+        let seconds = Duration::from_secs;
+        let took = Cost { wall: seconds(2), processor: seconds(3) };
         for _ in 0..2 {
             show.hear(&Event::StageFinished { stage: Stage::Check, took });
         }
-        assert_eq!(show.stages(), [(Stage::Check, Duration::from_secs(4))]);
+        let both = Cost { wall: seconds(4), processor: seconds(6) };
+        assert_eq!(show.stages(), [(Stage::Check, both)]);
     }
 
     #[test]
