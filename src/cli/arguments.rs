@@ -210,7 +210,7 @@ pub(super) struct ImageLook {
     /// Free space to add, in MiB
     #[arg(long, value_name = "MIB", help_heading = "Image")]
     pub(super) free_space: Option<u64>,
-    /// Compression of an erofs: lz4hc, lz4, none [default: lz4hc]
+    /// Compression of an erofs: lz4, lz4hc (smaller, slower), none [default: lz4]
     #[arg(long, value_name = "NAME", help_heading = "Image")]
     pub(super) compression: Option<String>,
     /// Add a dm-verity hash tree in a second partition, and write root_hash_VARIANT.txt beside the

@@ -431,8 +431,8 @@ impl Completer<'_> {
 
     fn compression(&mut self, given: Maybe<String>, is_erofs: bool) -> Option<Compression> {
         let choices =
-            [("lz4hc", Compression::Lz4hc), ("lz4", Compression::Lz4), ("none", Compression::None)];
-        let Some(given) = given else { return Some(Compression::Lz4hc) };
+            [("lz4", Compression::Lz4), ("lz4hc", Compression::Lz4hc), ("none", Compression::None)];
+        let Some(given) = given else { return Some(Compression::Lz4) };
         if !is_erofs {
             self.mistakes.add(&given.origin, "only an erofs is compressed");
         }

@@ -220,7 +220,7 @@ struct ImageTable {
     /// Whether an ext4 gets a journal. Default: no.
     #[schemars(with = "bool")]
     journal: Switch,
-    /// How an erofs compresses contents: `lz4hc` (the default), `lz4` or `none`.
+    /// How an erofs compresses contents: `lz4` (the default), `lz4hc` (smaller, slower) or `none`.
     #[schemars(with = "String")]
     compression: Text,
     /// Whether a dm-verity hash tree follows in a second partition. Default: no.

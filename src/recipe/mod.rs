@@ -305,7 +305,7 @@ impl ImageOptions {
         alignment_mib: 128,
         dax_header: true,
         journal: false,
-        compression: Compression::Lz4hc,
+        compression: Compression::Lz4,
         verity: None,
         table: PartitionTable::Mbr,
         selinux: false,

@@ -267,7 +267,7 @@ fn k1_the_uuid_follows_from_what_was_declared() {
     let usual = uuid(&options(), EPOCH);
     assert_eq!(usual, uuid(&options(), EPOCH));
     assert_ne!(usual, uuid(&options(), EPOCH + 1));
-    assert_ne!(usual, uuid(&ImageOptions { compression: Compression::Lz4, ..options() }, EPOCH));
+    assert_ne!(usual, uuid(&ImageOptions { compression: Compression::Lz4hc, ..options() }, EPOCH));
 }
 
 /// The text is what a person can judge; the digest says that not a single byte moved.

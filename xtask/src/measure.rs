@@ -42,6 +42,30 @@ pub(crate) fn cost(command: &Command) -> Result<Cost, Box<dyn std::error::Error>
     parse(&text).ok_or_else(|| format!("GNU time said {text:?}").into())
 }
 
+/// What some stages of a build of ours took, by its own words. Of its memory nothing is known.
+///
+/// # Errors
+/// When it fails, or does not name these stages.
+pub(crate) fn stages(
+    build: &mut Command,
+    names: &[&str],
+) -> Result<Cost, Box<dyn std::error::Error>> {
+    rustix::fs::sync();
+    let output = build.arg("--json").output()?;
+    let words = String::from_utf8(output.stdout)?;
+    let built: serde_json::Value = serde_json::from_str(words.lines().last().unwrap_or_default())?;
+    let mut sum = Cost { wall: 0.0, processor: 0.0, memory: 0 };
+    for name in names {
+        let stages = built["stages"].as_array().ok_or("a build tells its stages")?;
+        let stage = stages.iter().find(|stage| stage["stage"] == *name);
+        let seconds = |key| stage.and_then(|stage| stage[key].as_f64());
+        let missing = || format!("a build tells the stage {name}");
+        sum.wall += seconds("seconds").ok_or_else(missing)?;
+        sum.processor += seconds("processor_seconds").ok_or_else(missing)?;
+    }
+    Ok(sum)
+}
+
 fn parse(text: &str) -> Option<Cost> {
     let mut fields = text.lines().last()?.split(' ');
     let mut next = || fields.next()?.parse::<f64>().ok();
