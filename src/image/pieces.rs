@@ -42,10 +42,10 @@ pub(super) fn write(
     threads: usize,
 ) -> Result<(), Error> {
     let batches = batches(pieces);
-    let next = AtomicUsize::new(0);
+    let (next, turn) = (AtomicUsize::new(0), Mutex::new(()));
     let failed: Mutex<Option<(usize, Error)>> = Mutex::new(None);
     let work = || {
-        let mut writer = SparseWriter::new(file, base);
+        let mut writer = SparseWriter::new(file, base).in_turn(&turn);
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(batch) = batches.get(index) else { return };

@@ -4,6 +4,7 @@
 //! what is skipped as zero is expected to read as zero.
 
 use std::io::{self, Read};
+use std::sync::{Mutex, PoisonError};
 
 use fs_err::File;
 use fs_err::os::unix::fs::FileExt as _;
@@ -23,12 +24,20 @@ pub(crate) struct SparseWriter<'f> {
     /// Where in the part the buffer belongs.
     start: u64,
     buffer: Vec<u8>,
+    /// Whoever writes to the file at the same time waits for this.
+    turn: Option<&'f Mutex<()>>,
 }
 
 impl<'f> SparseWriter<'f> {
     /// Writes to the part of `file` that begins at `base`.
     pub(crate) fn new(file: &'f File, base: u64) -> Self {
-        Self { file, base, start: 0, buffer: Vec::with_capacity(BUFFER) }
+        Self { file, base, start: 0, buffer: Vec::with_capacity(BUFFER), turn: None }
+    }
+
+    /// Lets one of several writers to a file write at a time. A kernel would let them wait for each
+    /// other, too, but the one that waits would turn in a loop meanwhile instead of giving way.
+    pub(crate) fn in_turn(self, turn: &'f Mutex<()>) -> Self {
+        Self { turn: Some(turn), ..self }
     }
 
     /// Puts `bytes` at `offset` of the part.
@@ -95,6 +104,7 @@ impl<'f> SparseWriter<'f> {
     /// # Errors
     /// Whatever the operating system reports.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
+        let _turn = self.turn.map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
         let place = self.base + self.start;
         let to_page = PAGE - usize::try_from(place % PAGE as u64).map_err(io::Error::other)?;
         let head = to_page.min(self.buffer.len());
