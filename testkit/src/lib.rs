@@ -10,4 +10,5 @@ pub mod alpine;
 pub mod alpine3;
 pub mod key;
 pub mod repository;
+pub mod rpm;
 pub mod server;

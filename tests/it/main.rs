@@ -27,6 +27,8 @@ mod reference;
 mod rootfs;
 mod rpm;
 mod rpm_alma;
+mod rpm_hostile;
+mod rpm_oracle;
 mod rpm_solver;
 mod selinux;
 mod signals;

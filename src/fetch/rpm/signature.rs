@@ -11,9 +11,10 @@ use std::io::BufReader;
 use super::index::Refusal;
 use super::{source, source_of};
 use crate::crew;
+use crate::epoch::Epoch;
 use crate::event::Event;
 use crate::fetch::keys::Shelf;
-use crate::fetch::openpgp::{self, Fingerprint, Framing, Keyring};
+use crate::fetch::openpgp::{self, Fingerprint, Framing, Keyring, Signers};
 use crate::fetch::transport::Transport;
 use crate::fetch::{Context, Error};
 use crate::lock::{Lock, LockedPackage};
@@ -70,16 +71,26 @@ fn check_one(
 ) -> Result<Vec<Fingerprint>, Refusal> {
     let object = context.store.open_object(&package.digest).map_err(Refusal::Read)?;
     let head = Head::read(&mut BufReader::new(object)).map_err(Refusal::Package)?;
+    Ok(signers(&head, keyring.unwrap_or(&Keyring::default()), context.now)?.weakly)
+}
+
+/// Who vouches for a package's header. A signature that cannot be read, of a kind that is not known yet,
+/// is as good as none; the others count.
+pub(super) fn signers(head: &Head, keyring: &Keyring, now: Epoch) -> Result<Signers, Refusal> {
     let packets = head.signatures().map_err(Refusal::Package)?;
     if packets.is_empty() {
         return Err(Refusal::Unsigned);
     }
-    let keyring = keyring.filter(|keyring| !keyring.is_empty()).ok_or(Refusal::NoKey)?;
-    let mut signatures = Vec::new();
-    for packet in &packets {
-        signatures.extend(openpgp::read_signatures(packet)?);
+    if keyring.is_empty() {
+        return Err(Refusal::NoKey);
     }
-    let signed = head.header.as_bytes();
-    let signers = openpgp::verify(signed, &signatures, Framing::Detached, (keyring, context.now))?;
-    Ok(signers.weakly)
+    let read = packets.iter().map(|packet| openpgp::read_signatures(packet));
+    let (read, unreadable): (Vec<_>, Vec<_>) = read.partition(Result::is_ok);
+    let signatures: Vec<_> = read.into_iter().flatten().flatten().collect();
+    match unreadable.into_iter().find_map(Result::err) {
+        Some(error) if signatures.is_empty() => return Err(error.into()),
+        _ => {}
+    }
+    let trusted = (keyring, now);
+    Ok(openpgp::verify(head.header.as_bytes(), &signatures, Framing::Detached, trusted)?)
 }

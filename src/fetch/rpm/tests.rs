@@ -8,6 +8,9 @@ use crate::digest::Digest;
 use crate::distro::{Signed, Suite};
 use crate::fetch::world::{DAY, NOW, World, mirror, usual};
 
+mod genuine;
+mod rows;
+
 const FOLDER: &str = "r";
 
 /// A distribution that `key` signs.

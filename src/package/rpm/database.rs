@@ -72,18 +72,19 @@ const TABLES: [(&str, u32, Keys); 18] = [
 /// Tables whose rows are never looked for by package.
 const WITHOUT_PACKAGE_INDEX: [&str; 5] = ["Name", "Group", "Installtid", "Sigmd5", "Sha1header"];
 
-/// Tags of the signature header that are taken over: the tag there, its type, its tag here.
-const TAKEN: [(u32, Type, u32); 10] = [
-    (tag::signature::SIZE, Type::Word, tag::installed::SIGNATURE_SIZE),
-    (tag::signature::PGP, Type::Binary, tag::installed::SIGNATURE_PGP),
-    (tag::signature::MD5, Type::Binary, tag::installed::SIGNATURE_MD5),
-    (tag::signature::GPG, Type::Binary, tag::installed::SIGNATURE_GPG),
-    (tag::signature::PAYLOAD_SIZE, Type::Word, tag::installed::ARCHIVE_SIZE),
-    (tag::signature::DSA_HEADER, Type::Binary, tag::signature::DSA_HEADER),
-    (tag::signature::RSA_HEADER, Type::Binary, tag::signature::RSA_HEADER),
-    (tag::signature::SHA1_HEADER, Type::Text, tag::signature::SHA1_HEADER),
-    (tag::signature::SHA256_HEADER, Type::Text, tag::signature::SHA256_HEADER),
-    (tag::signature::OPENPGP, Type::Texts, tag::signature::OPENPGP),
+/// Tags of the signature header that are taken over, as rpm does: the tag there, its type and number of
+/// values, its tag here. Of texts the number is that of their letters; 0 stands for any.
+const TAKEN: [(u32, Type, usize, u32); 10] = [
+    (tag::signature::SIZE, Type::Word, 1, tag::installed::SIGNATURE_SIZE),
+    (tag::signature::PGP, Type::Binary, 0, tag::installed::SIGNATURE_PGP),
+    (tag::signature::MD5, Type::Binary, 16, tag::installed::SIGNATURE_MD5),
+    (tag::signature::GPG, Type::Binary, 0, tag::installed::SIGNATURE_GPG),
+    (tag::signature::PAYLOAD_SIZE, Type::Word, 1, tag::installed::ARCHIVE_SIZE),
+    (tag::signature::DSA_HEADER, Type::Binary, 0, tag::signature::DSA_HEADER),
+    (tag::signature::RSA_HEADER, Type::Binary, 0, tag::signature::RSA_HEADER),
+    (tag::signature::SHA1_HEADER, Type::Text, 40, tag::signature::SHA1_HEADER),
+    (tag::signature::SHA256_HEADER, Type::Text, 64, tag::signature::SHA256_HEADER),
+    (tag::signature::OPENPGP, Type::Texts, 0, tag::signature::OPENPGP),
 ];
 
 /// Why there is no database.
@@ -146,9 +147,8 @@ fn make_tables(connection: &Connection) -> Result<(), Error> {
 /// The header as the database holds it.
 fn blob(package: &Installed<'_>, Transaction { time, color }: Transaction) -> Vec<u8> {
     let mut extra = Extra::default();
-    for (from, kind, to) in TAKEN {
-        let is_sound = package.signature.kind(from).is_some_and(|(found, _)| found == kind);
-        if is_sound && !package.header.has(to) {
+    for (from, kind, count, to) in TAKEN {
+        if is_sound(package.signature, (from, kind, count)) && !package.header.has(to) {
             extra.copy(package.signature, from, to);
         }
     }
@@ -157,6 +157,16 @@ fn blob(package: &Installed<'_>, Transaction { time, color }: Transaction) -> Ve
     extra.words(tag::installed::INSTALL_COLOR, &[color]);
     extra.words(tag::installed::INSTALL_TID, &[time]);
     extra.behind(package.header)
+}
+
+/// Whether the signature header has a value of the right kind and length: nobody signed it.
+fn is_sound(signature: &Header, (tag, kind, count): (u32, Type, usize)) -> bool {
+    let Some((found, number)) = signature.kind(tag) else { return false };
+    let number = match kind {
+        Type::Text => signature.text(tag).map_or(0, <[u8]>::len),
+        _ => number,
+    };
+    found == kind && (count == 0 || count == number)
 }
 
 /// The keys of a table that lead to a package, each with its place among the tag's values.
@@ -169,12 +179,13 @@ fn keys(
     match keys {
         Keys::Transaction => vec![(0, Value::Blob(transaction.time.to_le_bytes().to_vec()))],
         Keys::Bytes => {
-            let bytes = package.signature.binary(tag);
-            let found = (!bytes.is_empty()).then(|| (0, Value::Blob(bytes.to_vec())));
+            let is_sound = is_sound(package.signature, (tag, Type::Binary, 16));
+            let found = is_sound.then(|| (0, Value::Blob(package.signature.binary(tag).to_vec())));
             found.into_iter().collect()
         }
         Keys::Texts if tag == tag::signature::SHA1_HEADER => {
-            let stated = package.signature.text(tag);
+            let is_sound = is_sound(package.signature, (tag, Type::Text, 40));
+            let stated = package.signature.text(tag).filter(|_| is_sound);
             stated.map(|stated| (0, text(stated))).into_iter().collect()
         }
         Keys::Texts if tag == tag::GROUP => {

@@ -6,6 +6,8 @@
 
 mod load;
 mod merge;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, Read};
 
