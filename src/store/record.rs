@@ -28,7 +28,9 @@ impl Store {
         let temporary = self.temporary("record-")?;
         let head = format!("{}\n", seal(kind, key, bytes));
         let mut file = temporary.file();
-        file.write_all(&[HEAD, head.as_bytes(), bytes].concat())
+        let written = file.write_all(&[HEAD, head.as_bytes()].concat());
+        written
+            .and_then(|()| file.write_all(bytes))
             .map_err(Error::disk("write a record in", file.path()))?;
         let folder = super::open::own_folder(&self.shared.records, kind)?;
         drop(temporary.publish(&folder, OsStr::new(&key.to_string()))?);
@@ -61,7 +63,10 @@ pub(super) fn read(folder: &Folder, kind: &str, key: &Digest) -> Result<Option<V
     let Some((mut file, _)) = folder.file_if_there(key.to_string())? else { return Ok(None) };
     let mut all = Vec::new();
     file.read_to_end(&mut all).map_err(Error::disk("read", folder.path_of(key.to_string())))?;
-    Ok(open(&all, kind, key).map(<[u8]>::to_vec))
+    let Some(length) = open(&all, kind, key).map(<[u8]>::len) else { return Ok(None) };
+    // Some are large: they are not copied.
+    all.drain(..all.len().saturating_sub(length));
+    Ok(Some(all))
 }
 
 fn open<'a>(all: &'a [u8], kind: &str, key: &Digest) -> Option<&'a [u8]> {

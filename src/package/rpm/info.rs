@@ -151,6 +151,17 @@ impl Draft {
         writeln!(self.text, "F\t{}", clean(path)).expect("a string takes all");
     }
 
+    /// Takes over what another draft has, and leaves it empty.
+    pub fn append(&mut self, other: &mut Self) {
+        self.text.push_str(&other.text);
+        other.clear();
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.text.clear();
+    }
+
     /// The records.
     pub fn into_text(self) -> String {
         self.text
@@ -159,7 +170,8 @@ impl Draft {
 
 /// A word without what would break a line; the result is then no name, which reading finds out.
 fn clean(word: &str) -> std::borrow::Cow<'_, str> {
-    match word.chars().any(char::is_control) {
+    let is_plain = word.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_control());
+    match !is_plain && word.chars().any(char::is_control) {
         true => escape(word.as_bytes()).into(),
         false => word.into(),
     }

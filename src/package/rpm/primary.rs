@@ -3,6 +3,7 @@
 //! In: a reader of the text; out: records (see `info.rs`). It streams: nothing is held but one package
 //! and the records. What is not an rpm package is passed over. Specification: createrepo_c's own.
 
+use std::borrow::Cow;
 use std::io::BufRead;
 
 use super::info::{Draft, Identity, Sort};
@@ -19,20 +20,14 @@ pub fn read(input: impl BufRead) -> Result<String, xml::Error> {
     Ok(reader.draft.into_text())
 }
 
-/// One relation of the open package.
-struct Entry {
-    sort: Sort,
-    name: String,
-    operator: String,
-    version: String,
-}
-
 #[derive(Default)]
 struct Reader {
     draft: Draft,
     identity: Identity,
-    entries: Vec<Entry>,
-    files: Vec<String>,
+    /// The relations and files of the open package.
+    open: Draft,
+    /// The version of a relation, put together.
+    version: String,
     /// Which relations are being read.
     sort: Option<Sort>,
     is_rpm: bool,
@@ -42,10 +37,18 @@ struct Reader {
 impl Reader {
     fn entry(&mut self, element: &Element<'_>) -> Result<(), xml::Error> {
         let Some(sort) = self.sort else { return Ok(()) };
-        let word = |name| Ok(element.get(name)?.unwrap_or_default());
-        let (name, operator) = (word("name")?.into_owned(), word("flags")?.into_owned());
-        let (epoch, version, release) = (word("epoch")?, word("ver")?, word("rel")?);
-        let mut whole = String::new();
+        let [mut name, mut operator, mut epoch, mut version, mut release] =
+            [const { Cow::Borrowed("") }; 5];
+        element.each(&mut |key, value| match key {
+            "name" => name = value,
+            "flags" => operator = value,
+            "epoch" => epoch = value,
+            "ver" => version = value,
+            "rel" => release = value,
+            _ => {}
+        })?;
+        let whole = &mut self.version;
+        whole.clear();
         if !epoch.is_empty() && !version.is_empty() {
             whole.push_str(&epoch);
             whole.push(':');
@@ -55,7 +58,7 @@ impl Reader {
             whole.push('-');
             whole.push_str(&release);
         }
-        self.entries.push(Entry { sort, name, operator, version: whole });
+        self.open.relation(sort, &name, &operator, whole);
         Ok(())
     }
 
@@ -73,25 +76,22 @@ impl Reader {
     /// The package is complete.
     fn finish(&mut self) -> Result<(), xml::Error> {
         let identity = std::mem::take(&mut self.identity);
-        let (entries, files) = (std::mem::take(&mut self.entries), std::mem::take(&mut self.files));
         if !self.is_rpm || identity.architecture == "src" || identity.architecture == "nosrc" {
+            self.open.clear();
             return Ok(());
         }
         if identity.place.is_empty() {
             return Err(xml::Error::Missing("the place of a package"));
         }
         self.draft.begin(&identity);
-        for Entry { sort, name, operator, version } in &entries {
-            self.draft.relation(*sort, name, operator, version);
-        }
-        files.iter().for_each(|path| self.draft.file(path));
+        self.draft.append(&mut self.open);
         Ok(())
     }
 }
 
 impl Visitor for Reader {
     fn start(&mut self, name: &str, element: &Element<'_>) -> Result<(), xml::Error> {
-        let number = |value: Option<std::borrow::Cow<'_, str>>, what| match value {
+        let number = |value: Option<Cow<'_, str>>, what| match value {
             None => Ok(0),
             Some(text) => text.parse::<u64>().map_err(|_| xml::Error::value(what, &text)),
         };
@@ -128,7 +128,7 @@ impl Visitor for Reader {
                 let digest = text.parse().map_err(|_| xml::Error::value("a digest", text))?;
                 self.identity.digest = Some(digest);
             }
-            "file" => self.files.push(text.to_owned()),
+            "file" => self.open.file(text),
             "package" => self.finish()?,
             _ => {}
         }
@@ -178,6 +178,23 @@ mod tests {
             "<location href='a.rpm'/><size package='-1'/>",
         ] {
             assert!(package(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn c15_a_digest_of_another_length_is_refused() {
+        let package = |digest: &str| {
+            let text = format!(
+                "<metadata><package type='rpm'><name>a</name><arch>noarch</arch>\
+                 <version epoch='0' ver='1' rel='1'/><checksum type='sha256'>{digest}</checksum>\
+                 <location href='a.rpm'/></package></metadata>"
+            );
+            read(text.as_bytes())
+        };
+        assert!(package(&"a".repeat(64)).is_ok());
+        for bad in ["a".repeat(63), "a".repeat(65), "a".repeat(129), "g".repeat(64), String::new()]
+        {
+            assert!(package(&bad).is_err(), "{bad}");
         }
     }
 }

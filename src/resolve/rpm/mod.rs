@@ -9,6 +9,7 @@ mod clause;
 mod explain;
 mod modules;
 pub(super) mod question;
+mod reach;
 pub mod validate;
 pub mod world;
 

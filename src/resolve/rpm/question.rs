@@ -6,12 +6,13 @@
 use std::collections::BTreeSet;
 
 use super::world::{Candidate, Offer};
-use super::{Request, choose, modules, validate};
+use super::{Request, choose, modules, reach, validate};
 use crate::lock::{ChosenPackage, Identity, Lock, LockedPackage};
 use crate::package::rpm::header::Header;
 use crate::package::rpm::info::{self, Info};
 use crate::package::rpm::modules::{self as rpm_modules, Stream};
 use crate::package::rpm::tag;
+use crate::package::rpm::version::Version;
 use crate::recipe::Recipe;
 use crate::resolve::{Error, Repository, asked, is_excluded};
 
@@ -64,13 +65,17 @@ pub(in crate::resolve) fn files_wanted(
     Ok(wanted.into_iter().collect())
 }
 
-/// The packages of all repositories that may be taken: none that release or recipe exclude, and none of
+/// The packages of all repositories that may be taken and matter for what is asked for: none that release or recipe exclude, and none of
 /// modules that nobody chose.
 fn read_lists<'a>(
     recipe: &Recipe,
     repositories: &[Repository<'a>],
 ) -> Result<Vec<Vec<Info<'a>>>, Error> {
-    let mut lists = repositories.iter().map(read_list).collect::<Result<Vec<_>, _>>()?;
+    let texts = repositories.iter().map(text_of).collect::<Result<Vec<_>, _>>()?;
+    let records = reach::reachable(&texts, &asked(recipe), recipe.packages.recommends);
+    let lists = repositories.iter().zip(&records);
+    let lists = lists.map(|(repository, records)| read_list(repository, records));
+    let mut lists = lists.collect::<Result<Vec<_>, _>>()?;
     let streams = repositories.iter().flat_map(|repository| {
         let text = repository.texts.get(1).map(|bytes| std::str::from_utf8(bytes));
         modules_of(text)
@@ -90,11 +95,38 @@ fn modules_of<'a>(text: Option<Result<&'a str, std::str::Utf8Error>>) -> Vec<Str
     text.and_then(Result::ok).map(rpm_modules::parse).unwrap_or_default()
 }
 
-fn read_list<'a>(repository: &Repository<'a>) -> Result<Vec<Info<'a>>, Error> {
+fn text_of<'a>(repository: &Repository<'a>) -> Result<&'a str, Error> {
     let bytes = repository.texts.first().map_or(&[][..], Vec::as_slice);
-    let text = std::str::from_utf8(bytes).map_err(|error| Error::index(repository, error))?;
-    info::parse(text).map_err(|source| Error::index(repository, source))
+    std::str::from_utf8(bytes).map_err(|error| Error::index(repository, error))
 }
+
+fn read_list<'a>(repository: &Repository<'_>, records: &[&'a str]) -> Result<Vec<Info<'a>>, Error> {
+    let mut infos = Vec::new();
+    for record in records {
+        infos.extend(info::parse(record).map_err(|source| Error::index(repository, source))?);
+    }
+    check_repeated(&infos).map_err(|source| Error::index(repository, source))?;
+    Ok(infos)
+}
+
+/// One name, version and architecture must be one package: whoever serves two chooses for us.
+fn check_repeated(infos: &[Info<'_>]) -> Result<(), Repeated> {
+    fn identity<'a>(info: &Info<'a>) -> (&'a str, Version<'a>, &'a str) {
+        (info.name, info.version, info.architecture)
+    }
+    let mut sorted: Vec<&Info<'_>> = infos.iter().collect();
+    sorted.sort_by_key(|info| identity(info));
+    let mut pairs = sorted.iter().zip(sorted.iter().skip(1));
+    match pairs.find(|(a, b)| identity(a) == identity(b) && a.digest != b.digest) {
+        Some((info, _)) => Err(Repeated(format!("{} {}", info.name, info.version))),
+        None => Ok(()),
+    }
+}
+
+/// Two packages that are one.
+#[derive(Debug, thiserror::Error)]
+#[error("the package {0} stands there twice, with different contents")]
+struct Repeated(String);
 
 fn chosen_package(
     candidate: &Candidate<'_>,
@@ -151,4 +183,28 @@ fn read_record<'a>(locked: &LockedPackage, text: &'a str) -> Result<Info<'a>, Er
             == (locked.name.as_str(), locked.version.clone(), locked.architecture.as_str())
     };
     info.filter(is_meant).ok_or_else(|| Error::Control { package: locked.name.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+
+    #[test]
+    fn r11_one_version_with_two_contents_is_refused_and_one_that_stands_twice_is_not() {
+        let (one, other) = (Digest::of(b"1"), Digest::of(b"2"));
+        let line = |name: &str, version: &str, digest| {
+            format!("N\t{name}\tnoarch\t0\t{version}\t1\t7\t{digest}\t9\tp.rpm\n")
+        };
+        for (second, is_good) in [
+            (line("a", "1", one), true),
+            (line("a", "1", other), false),
+            (line("a", "1.0", other), true),
+            (line("b", "1", other), true),
+        ] {
+            let text = [line("a", "1", one), line("aa", "1", one), second].concat();
+            let checked = check_repeated(&info::parse(&text).unwrap());
+            assert_eq!(checked.is_ok(), is_good, "{text}");
+        }
+    }
 }
