@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
-use osbuilder::distro::{self, Cell, DataFile, Distro, Release, Signed};
+use osbuilder::distro::{self, Catalogue, Cell, DataFile, Distro, How, Release, Signed};
 use serde_json::json;
 
 use super::arguments::DistrosArguments;
@@ -56,12 +56,19 @@ fn as_json(distro: &Distro) -> serde_json::Value {
 }
 
 /// What a person must know before building, if there is something.
-fn remark(distro: &Distro) -> Option<&'static str> {
-    match distro.signed {
+fn remark(distro: &Distro) -> Option<String> {
+    let signed = match distro.signed {
         Signed::Nothing => Some("nothing of it is signed: --insecure is needed"),
         Signed::Packages => Some("packages are signed, metadata is not"),
         Signed::Metadata => None,
-    }
+    };
+    let is_untried = |cell: &Cell| matches!(cell.how, How::Data | How::Chosen);
+    let ours = Catalogue::default();
+    let is_ours = ours.all().iter().any(|known| known.name == distro.name);
+    let untried = is_ours && distro::cells(distro).iter().all(is_untried);
+    let untried = untried.then_some("never built nor booted here, for want of its packages");
+    let remarks: Vec<_> = signed.into_iter().chain(untried).collect();
+    (!remarks.is_empty()).then(|| remarks.join("; "))
 }
 
 /// A line with the releases, and one for each architecture.

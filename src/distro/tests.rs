@@ -94,6 +94,36 @@ fn kata_s_list_and_the_ports_of_tumbleweed_are_as_kata_and_suse_have_them() {
 }
 
 #[test]
+fn each_distribution_of_rpm_s_family_has_kata_s_list_for_either_init() {
+    for (distro, agent, systemd, seccomp) in [
+        ("alma", "chrony iptables", "systemd", "libseccomp"),
+        ("azurelinux", "e2fsprogs kata-packages-uvm", "systemd", "libseccomp"),
+        ("centos", "chrony iptables", "systemd", "libseccomp"),
+        ("clearlinux", "kmod-bin libudev0-shim", "chrony iptables-bin systemd util-linux-bin", ""),
+        ("euleros", "chrony iptables", "systemd", "libseccomp"),
+        ("fedora", "chrony iptables", "systemd", "libseccomp"),
+        ("openeuler", "chrony iptables", "systemd", "libseccomp"),
+        ("opensuse", "iptables libudev1", "systemd", "libseccomp2"),
+        ("rocky", "chrony iptables", "systemd", "libseccomp"),
+    ] {
+        let packages = find(distro).packages;
+        for (is_systemd, with_seccomp) in
+            [(false, false), (false, true), (true, false), (true, true)]
+        {
+            let mut expected: Vec<&str> = agent.split(' ').collect();
+            expected.extend(systemd.split(' ').filter(|_| is_systemd));
+            expected.extend(Some(seccomp).filter(|name| with_seccomp && !name.is_empty()));
+            expected.sort_unstable();
+            let mut names = packages.names(Architecture::X86_64, is_systemd, with_seccomp);
+            names.sort_unstable();
+            assert_eq!(names, expected, "{distro}");
+        }
+    }
+    let rpm = Catalogue::default().all().iter().filter(|d| d.family == Family::Rpm).count();
+    assert_eq!(rpm, 9, "a new one belongs into the table");
+}
+
+#[test]
 fn suites_and_mirrors_are_those_of_the_architecture() {
     let debian = find("debian");
     let suites = |release: &str, architecture| -> Vec<&str> {

@@ -42,6 +42,8 @@ pub enum How {
     Real,
     /// Built from packages that a test made.
     Made,
+    /// Its packages were chosen from its own metadata, and not built.
+    Chosen,
     /// Not built.
     Data,
 }
@@ -53,6 +55,7 @@ impl How {
             Self::Booted => "built and booted",
             Self::Real => "built from real packages",
             Self::Made => "built from test-made packages",
+            Self::Chosen => "chosen from real metadata",
             Self::Data => "data only",
         }
     }
