@@ -11,12 +11,13 @@ use std::process::Command;
 use crate::apk::{Apk, Wanted};
 use crate::measure::{Cost, cost, median, stages};
 use crate::peer::{self, Mirrors};
-use crate::{Outcome, forms, medium, say, small};
+use crate::{Outcome, bench_rpm, forms, medium, say, small};
 
 /// How often each pair is run.
 const ROUNDS: usize = 3;
 
 const CODENAME: &str = "bookworm";
+const HEADING: &str = "task                                 ours: wall, cpu, MiB     peer: wall, cpu      ratio wall, cpu";
 
 /// Folders and inputs of one run.
 struct Bench {
@@ -65,12 +66,20 @@ pub(crate) fn run() -> Outcome {
     outcome
 }
 
+/// Runs the comparisons of rpm packages alone.
+pub(crate) fn run_rpm() -> Outcome {
+    let work = std::env::temp_dir().join(format!("osbuilder-bench-{}", std::process::id()));
+    fs_err::create_dir_all(&work)?;
+    say(HEADING);
+    let outcome = bench_rpm::run(&work, row);
+    fs_err::remove_dir_all(&work)?;
+    outcome
+}
+
 impl Bench {
     fn run(&self) -> Outcome {
         self.prepare()?;
-        say(
-            "task                                 ours: wall, cpu, MiB     peer: wall, cpu      ratio wall, cpu",
-        );
+        say(HEADING);
         let Rootfs { downloaded, unpacked, sandboxed, theirs: their_rootfs } = self.rootfs()?;
         row("rootfs, packages as downloaded", downloaded, their_rootfs);
         row("rootfs, packages in the cache", unpacked, their_rootfs);
@@ -92,7 +101,8 @@ impl Bench {
             memory: their_rootfs.memory,
         };
         row("second image, only the agent new", second, whole);
-        self.alpine()
+        self.alpine()?;
+        bench_rpm::run(&self.work, row)
     }
 
     /// Alpine's root file system against apk's, and the initrd of it.

@@ -4,6 +4,7 @@
 
 mod apk;
 mod bench;
+mod bench_rpm;
 mod boot;
 mod check;
 mod faults;
@@ -22,6 +23,7 @@ mod peer;
 mod processors;
 mod repro;
 mod small;
+mod solver;
 
 use std::process::ExitCode;
 
@@ -35,12 +37,13 @@ usage: cargo xtask TASK
   boot [ARCH]        build guests for both inits and start them, perhaps of another processor
   parity [CASE …]    compare our trees path by path with mmdebstrap's, apk's, dnf's (needs root)
   handlers [CASE …]  compare trees made by built-in handlers with those of the sandbox
+  solver [NUMBER]    compare our choice of rpm packages with dnf's and zypper's (needs root)
   processors         build Alpine's guests for every processor, scripts by emulators
   repro              build twice under different conditions and compare bytes (needs root)
   kill               kill many builds at any moment; each next one gives the same bytes
   faults [all]       let system calls fail; never a damaged output
   fuzz [SECONDS [TARGET …]]  any bytes for the readers of foreign bytes, a minute each
-  bench              osbuilder and its peers in turn: ratios of what they take (needs root)
+  bench [rpm]        osbuilder and its peers in turn: ratios of what they take (needs root)
 ";
 
 fn main() -> ExitCode {
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         ["boot", architecture] => boot::run_foreign(architecture),
         ["parity", cases @ ..] => parity::run(cases),
         ["handlers", cases @ ..] => handlers::run(cases),
+        ["solver", words @ ..] => solver::run(words),
         ["repro"] => repro::run(),
         ["processors"] => processors::run(),
         ["kill"] => kill::run(),
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
         ["faults", "all"] => faults::run(true),
         ["fuzz", words @ ..] => fuzz::run(words),
         ["bench"] => bench::run(),
+        ["bench", "rpm"] => bench::run_rpm(),
         _ => Err(USAGE.into()),
     };
     match outcome {
