@@ -42,6 +42,15 @@ pub(super) fn be64(bytes: &[u8], at: usize) -> Option<u64> {
     field(bytes, at).map(u64::from_be_bytes)
 }
 
+/// Returns where the first byte stands that is not zero. Nearly all that this is asked of is zero, so
+/// it is compared in large pieces.
+pub(super) fn first_not_zero(bytes: &[u8]) -> Option<usize> {
+    let (pieces, _) = bytes.as_chunks::<512>();
+    let zeros = pieces.iter().take_while(|piece| **piece == [0; 512]).count().saturating_mul(512);
+    let rest = bytes.get(zeros..).unwrap_or_default();
+    rest.iter().position(|byte| *byte != 0).map(|at| at.saturating_add(zeros))
+}
+
 /// Puts `value` at `at` of a structure of ours, which is always long enough.
 pub(super) fn put<const N: usize>(bytes: &mut [u8], at: usize, value: [u8; N]) {
     let place = bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut());

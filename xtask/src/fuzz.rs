@@ -32,6 +32,7 @@ const NEEDS: &[Need] = &[
     Need::Tool("dpkg-deb", "dpkg"),
     Need::Tool("dpkg-scanpackages", "dpkg-dev"),
     Need::Tool("/bin/busybox", "busybox-static"),
+    Need::Tool("openssl", "openssl"),
     Need::Sandbox,
 ];
 
@@ -155,6 +156,11 @@ fn seeds(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn std::error::Error>> {
         let mut command = small.osbuilder("initrd", "cache", "out/small.initrd");
         peer::run(command.args(["--compression", "none"]))?;
     }
+    sign(folder)?;
+    // Changes to an image are of ten bytes each.
+    let changes: Vec<u8> = (0..200).collect();
+    fs_err::write(folder.join("some.changes"), changes)?;
+    fs_err::write(folder.join("small.contexts"), CONTEXTS)?;
     let data = peer::checkout().join("../shared/data");
     let mut seeds = Vec::new();
     let mut folders = vec![folder.to_owned(), peer::checkout().join("recipes"), data];
@@ -202,6 +208,19 @@ fn parts(package: &Path, to: &Path) -> Result<Vec<PathBuf>, Box<dyn std::error::
     Ok(vec![header, payload])
 }
 
+/// File contexts with every kind of entry, and substitutions.
+const CONTEXTS: &str = "# all\n/.* u:r:default_t:s0\n/usr/s?bin/[^/]*(tool|getty)\\.x -- u:r:bin_t:s0\n\
+    /dev/null -c u:r:null_t:s0\n/tmp/.* <<none>>\n\0/lib64 /usr/lib\n\0/usr/lib64 /usr/lib\n";
+
+/// A certificate, and behind a zero byte a signature of its key.
+fn sign(folder: &Path) -> Outcome {
+    let script = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=seed -keyout key -out crt 2>&1 \
+                  && printf hash > hash && openssl smime -sign -nocerts -noattr -binary -outform der \
+                  -in hash -inkey key -signer crt -out p7s && { cat crt; printf '\\0'; cat p7s; } > \
+                  some.signed";
+    peer::run(peer::start("sh").args(["-c", script]).current_dir(folder))
+}
+
 /// Whether a target begins with a file, by how its name ends.
 fn is_seed_of(target: &str, seed: &Path) -> bool {
     let ends: &[&str] = match target {
@@ -216,6 +235,9 @@ fn is_seed_of(target: &str, seed: &Path) -> bool {
         "words" => &["Packages", ".list", ".triggers", ".conffiles"],
         "release" => &["Release", "InRelease", ".asc", "APKINDEX.tar.gz"],
         "notes" => &[".toml", ".lock"],
+        "ext4" | "erofs" | "xfs" | "disk" => &[".changes"],
+        "root_hash" => &[".signed"],
+        "contexts" => &["file_contexts", ".contexts"],
         "script" => &[".postinst", ".prerm", ".preinst", ".postrm"],
         "tar" => &[".tar"],
         "initrd" => &[".initrd", ".cpio"],

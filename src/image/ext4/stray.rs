@@ -11,6 +11,7 @@ use super::reader::FileSystem;
 use super::volume::Volume;
 use crate::image::Error;
 use crate::image::blocks::FileMap;
+use crate::image::fields::first_not_zero;
 
 impl FileSystem<'_> {
     /// Returns the offset, within the file system, of a byte that no file, table or superblock
@@ -70,6 +71,6 @@ fn slack(file: &FileMap, block_size: u64) -> Option<(u64, u64)> {
 fn nonzero(volume: &Volume<'_>, offset: u64, length: u64) -> Result<Option<u64>, Error> {
     let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
     volume.read_at(offset, &mut bytes)?;
-    let place = (offset..).zip(&bytes).find(|(_, byte)| **byte != 0);
-    Ok(place.map(|(place, _)| place))
+    let found = first_not_zero(&bytes).map(|at| u64::try_from(at).unwrap_or(u64::MAX));
+    Ok(found.map(|at| offset.saturating_add(at)))
 }

@@ -12,6 +12,7 @@ use super::inode::Inode;
 use super::reader::{FileSystem, slack_of};
 use super::volume::Volume;
 use crate::image::Error;
+use crate::image::fields::first_not_zero;
 
 /// Bytes looked at in one go.
 const STRIDE: u64 = 1 << 20;
@@ -69,8 +70,8 @@ fn nonzero(volume: &Volume<'_>, offset: u64, length: u64) -> Result<Option<u64>,
         let count = end.saturating_sub(at).min(STRIDE);
         let mut bytes = vec![0; usize::try_from(count).unwrap_or_default()];
         volume.read_at(at, &mut bytes)?;
-        if let Some((place, _)) = (at..).zip(&bytes).find(|(_, byte)| **byte != 0) {
-            return Ok(Some(place));
+        if let Some(found) = first_not_zero(&bytes) {
+            return Ok(Some(at.saturating_add(u64::try_from(found).unwrap_or(u64::MAX))));
         }
         at = at.saturating_add(count);
     }
