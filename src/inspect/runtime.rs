@@ -40,6 +40,11 @@ pub enum BadRuntime {
     /// There is no line that could be rewritten.
     #[error("the runtime's configuration has no line `{PARAMETERS} = …` to rewrite")]
     NoLine,
+    /// The line stands where it cannot be rewritten by itself.
+    #[error(
+        "a line `{PARAMETERS} = …` of the runtime's configuration cannot be rewritten by itself"
+    )]
+    Entangled,
 }
 
 impl Runtime {
@@ -66,8 +71,9 @@ impl Runtime {
     /// Returns the text with these parameters in every line that has some.
     ///
     /// # Errors
-    /// [`BadRuntime::NoLine`].
+    /// As [`Runtime::parse`], and [`BadRuntime::NoLine`], [`BadRuntime::Entangled`].
     pub fn rewrite(text: &str, parameters: &Parameters) -> Result<String, BadRuntime> {
+        let before = Self::parse(text)?;
         let mut rewritten = false;
         let line = |line: &str| {
             let rest = line.trim_start().strip_prefix(PARAMETERS).map(str::trim_start);
@@ -80,7 +86,26 @@ impl Runtime {
             format!("{indent}{PARAMETERS} = \"{parameters}\"{end}")
         };
         let text: String = text.split_inclusive('\n').map(line).collect();
-        if rewritten { Ok(text) } else { Err(BadRuntime::NoLine) }
+        if !rewritten {
+            return Err(BadRuntime::NoLine);
+        }
+        let after = Self::parse(&text).map_err(|_| BadRuntime::Entangled)?;
+        if before.is_but_for_parameters(&after, &parameters.to_string()) {
+            Ok(text)
+        } else {
+            Err(BadRuntime::Entangled)
+        }
+    }
+
+    /// Whether `after` is this configuration, each hypervisor with these parameters where it has some.
+    fn is_but_for_parameters(&self, after: &Self, parameters: &str) -> bool {
+        let fits = |before: &Hypervisor, after: &Hypervisor| {
+            let names = (&before.name, &before.root_type) == (&after.name, &after.root_type);
+            let found = after.parameters.as_deref();
+            names && (found == Some(parameters) || found.or(before.parameters.as_deref()).is_none())
+        };
+        self.hypervisors.len() == after.hypervisors.len()
+            && self.hypervisors.iter().zip(&after.hypervisors).all(|(one, other)| fits(one, other))
     }
 }
 
@@ -119,5 +144,8 @@ mod tests {
         assert_eq!(again.hypervisors[0].parameters.as_deref(), Some(LINE));
         let without = TEXT.replace("kernel_verity_params", "# kernel_verity_params");
         assert!(matches!(Runtime::rewrite(&without, &parameters), Err(BadRuntime::NoLine)));
+        let entangled = TEXT.replace("= \"\"", "= \"\"\"\nroot_hash=00\"\"\"");
+        let error = Runtime::rewrite(&entangled, &parameters);
+        assert!(matches!(error, Err(BadRuntime::Entangled)), "{entangled}: {error:?}");
     }
 }
