@@ -89,6 +89,7 @@ fn choose(
 pub fn install(recipe: &Recipe, lock: &Lock, workshop: &Workshop<'_>) -> Result<Guest, Error> {
     let recipe = &Recipe { scripts: resolve::as_locked(lock), ..recipe.clone() };
     let epoch = recipe.epoch.unwrap_or(lock.epoch);
+    tell_of_missing_policy(recipe, lock, workshop);
     let (store, key) = (workshop.store, installed::key(lock, recipe, epoch));
     let known = installed::find(lock, &key, store, workshop.listener);
     if let Some(tree) = known.map_err(Error::Configure)? {
@@ -109,6 +110,17 @@ pub fn install(recipe: &Recipe, lock: &Lock, workshop: &Workshop<'_>) -> Result<
     });
     let Configured { tree, .. } = configured?;
     Ok(Guest { tree, epoch })
+}
+
+/// Whether the policy that files shall be labelled by will be there shows when all is installed: it may
+/// be made by a script. That no package is called like one is said before any work.
+fn tell_of_missing_policy(recipe: &Recipe, lock: &Lock, workshop: &Workshop<'_>) {
+    let is_policy = |name: &str| name.contains("selinux-policy") || name.contains("refpolicy");
+    if recipe.image.selinux && !lock.packages.iter().any(|found| is_policy(found.name.as_str())) {
+        let text = "files shall have SELinux labels, and no package is called selinux-policy: \
+                    unless another one brings a policy, no image will be made";
+        (workshop.listener)(Event::warning(text.to_owned()));
+    }
 }
 
 fn fetch_and_unpack(

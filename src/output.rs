@@ -16,7 +16,7 @@ use crate::event::{Event, Stage};
 use crate::image::verity::{self, Signer};
 use crate::image::{self, initrd};
 use crate::inspect;
-use crate::recipe::{ImageOptions, Init, InitrdCompression, Recipe};
+use crate::recipe::{FileSystem, ImageOptions, Init, InitrdCompression, Recipe};
 use crate::selinux;
 use crate::store::{Output, OutputDirectory, directory};
 use crate::tree::{Content, Contents, Kind, Tree};
@@ -182,7 +182,7 @@ pub fn write_image(
 ) -> Result<Written, Error> {
     let failed = |source| Error::Image { path: path.to_owned(), source };
     let threads = workshop.threads.get();
-    let labelled = options.selinux.then(|| label(&source, workshop)).transpose()?;
+    let labelled = options.selinux.then(|| label(&source, options, workshop)).transpose()?;
     let source = Source { tree: labelled.as_ref().unwrap_or(source.tree), ..source };
     let output = Output::create(path).map_err(Error::Store)?;
     let (plan, written) = workshop.stage(Stage::Image, || {
@@ -198,7 +198,10 @@ pub fn write_image(
         })
         .transpose()?;
     let written = finish(output, examined, &source, path, workshop)?;
-    let commit = |(measurement, outputs): (_, Vec<Output>)| {
+    let commit = |(measurement, outputs): (Measurement, Vec<Output>)| {
+        if measurement.signature.is_none() {
+            remove_signature(&measurement.path.with_extension("p7s"), workshop)?;
+        }
         let committed = outputs.into_iter().try_for_each(Output::commit);
         committed.map(|()| measurement).map_err(Error::Store)
     };
@@ -206,12 +209,23 @@ pub fn write_image(
 }
 
 /// The tree with SELinux labels, also on what an image has and the tree may lack.
-fn label(source: &Source<'_>, workshop: &Workshop<'_>) -> Result<Tree, Error> {
+fn label(
+    source: &Source<'_>,
+    options: &ImageOptions,
+    workshop: &Workshop<'_>,
+) -> Result<Tree, Error> {
     let mut tree = source.tree.clone();
     image::add_machine_id(&mut tree);
+    if options.file_system == FileSystem::Ext4 {
+        image::add_lost_and_found(&mut tree);
+    }
     let labelled = selinux::label(tree, source.contents).map_err(Error::Labels)?;
     for path in &labelled.contradictions {
         let text = format!("{path} is labelled by another of its names");
+        (workshop.listener)(Event::warning(text));
+    }
+    for path in &labelled.by_version {
+        let text = format!("libselinux from 3.9 on would label {path} by another entry");
         (workshop.listener)(Event::warning(text));
     }
     Ok(labelled.tree)
@@ -241,6 +255,23 @@ fn begin_measurement(
         outputs.push(begin(path, &signer.sign(&parameters.root_hash))?);
     }
     Ok((Measurement { parameters, path, signature }, outputs))
+}
+
+/// Removes the signature that an earlier build left for the same variant: it is over another root
+/// hash than the line that will stand beside it.
+fn remove_signature(path: &Path, workshop: &Workshop<'_>) -> Result<(), Error> {
+    match fs_err::remove_file(path) {
+        Ok(()) => {
+            let text = format!("removed {}: nothing was signed this time", path.display());
+            (workshop.listener)(Event::note(text));
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => {
+            let source = image::Error::Write { source };
+            Err(Error::Image { path: path.to_owned(), source })
+        }
+    }
 }
 
 /// Writes a tree as an initrd.

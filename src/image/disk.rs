@@ -179,6 +179,18 @@ pub(crate) fn add_machine_id(tree: &mut Tree) {
     }
 }
 
+/// Makes the `lost+found` that an ext4 has, where the tree has none: whoever labels the files of an
+/// image labels that one, too.
+pub(crate) fn add_lost_and_found(tree: &mut Tree) {
+    let path = TreePath::parse(ext4::LOST_AND_FOUND).expect("a clean name");
+    if tree.get(&path).is_none() {
+        let mtime = tree.inode(tree.root()).meta.mtime;
+        let meta = Meta { mtime, ..Meta::root(0o700) };
+        let inode = Inode { meta, kind: Kind::Directory(std::collections::BTreeMap::new()) };
+        tree.insert(&path, inode).expect("the root is a directory and the name is free");
+    }
+}
+
 /// The digest that every name in the image derives from. Of an ext4 or xfs the header is left out: the disk
 /// behind it is the same with and without.
 fn origin(tree: &Tree, options: &ImageOptions, epoch: Epoch) -> Digest {

@@ -29,8 +29,8 @@ mod verified;
 pub mod verity;
 pub mod xfs;
 
-pub(crate) use disk::add_machine_id;
 pub use disk::{Image, Plan, check, plan, write};
+pub(crate) use disk::{add_lost_and_found, add_machine_id};
 pub use error::Error;
 pub use file_system::{FileSystem, Summary, kind};
 pub use medium::{Medium, Stream, Window};

@@ -87,6 +87,16 @@ impl Entry {
         self.is_exact
     }
 
+    /// Whether it is for every kind of files.
+    pub(super) const fn is_for_all(&self) -> bool {
+        self.kind.is_none()
+    }
+
+    /// Whether it is for this kind of files.
+    pub(super) fn is_for(&self, kind: u8) -> bool {
+        self.kind.is_none_or(|only| only == kind)
+    }
+
     /// The label that it gives.
     pub(super) fn label(&self) -> Option<&str> {
         self.label.as_deref()
@@ -102,7 +112,7 @@ impl Entry {
     /// # Errors
     /// [`BadEntry::Pattern`] for a pattern that would take too much memory.
     pub(super) fn fits(&self, path: &[u8], kind: u8) -> Result<bool, BadEntry> {
-        if self.kind.is_some_and(|only| only != kind) || !path.starts_with(&self.prefix) {
+        if !self.is_for(kind) || !path.starts_with(&self.prefix) {
             return Ok(false);
         }
         if self.is_exact {

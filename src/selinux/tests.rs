@@ -56,6 +56,25 @@ fn the_last_entry_wins_and_one_without_signs_counts_more() {
     assert_eq!(again.to_listing(), labelled.tree.to_listing());
 }
 
+/// Of the same path twice in one file; of a file that counts more anyway there is nothing to tell.
+#[test]
+fn what_versions_of_libselinux_label_differently_is_told() {
+    let told = |contexts: &str, local: &str| {
+        let mut tree = tree(contexts);
+        file(&mut tree, "etc/selinux/tiny/contexts/files/file_contexts.local", local);
+        let labelled = label(tree, &NoContents).unwrap();
+        let paths: Vec<_> = labelled.by_version.iter().map(ToString::to_string).collect();
+        (of(&labelled.tree, "usr/bin/a"), paths)
+    };
+    let before = "/usr/bin/a -- one\n/usr/bin/a two\n";
+    assert_eq!(told(before, ""), (Some("two".into()), vec!["/usr/bin/a".to_owned()]));
+    assert_eq!(told(before, "/usr/bin/a own\n"), (Some("own".into()), Vec::new()));
+    for same in ["/usr/bin/a two\n/usr/bin/a -- one\n", "/usr/bin/a -- one\n/usr/bin/a one\n"] {
+        assert_eq!(told(same, ""), (Some("one".into()), Vec::new()));
+    }
+    assert_eq!(told("/usr/bin/a -d one\n/usr/bin/a two\n", "").1, Vec::<String>::new());
+}
+
 #[test]
 fn the_administrator_s_entries_and_substitutions_count() {
     let mut tree = tree("/.* all\n/opt/x/.* x\n/srv/.* srv\n");

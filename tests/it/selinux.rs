@@ -191,7 +191,8 @@ fn every_form_of_image_holds_the_labels_and_a_missing_policy_is_said_before_any_
     let policy = root.join("etc/selinux/tiny/contexts/files");
     fs_err::create_dir_all(&policy).unwrap();
     fs_err::write(root.join("etc/selinux/config"), "SELINUXTYPE=tiny\n").unwrap();
-    let contexts = "/.* u:r:default_t:s0\n/usr/bin/.* -- u:r:bin_t:s0\n";
+    let contexts = "/.* u:r:default_t:s0\n/usr/bin/.* -- u:r:bin_t:s0\n\
+                    /lost\\+found -d u:r:lost_t:s0\n";
     fs_err::write(policy.join("file_contexts"), contexts).unwrap();
     for form in ["ext4", "erofs", "xfs"] {
         let asked = [&image[..], &["--selinux", "--measured", "--file-system", form]].concat();
@@ -201,6 +202,8 @@ fn every_form_of_image_holds_the_labels_and_a_missing_policy_is_said_before_any_
         assert!(told.contains(" u:r:bin_t:s0 /usr/bin/tool"), "{told}");
         assert!(told.contains(" u:r:default_t:s0 /etc/machine-id"), "{told}");
         assert!(told.lines().all(|line| line.contains(" u:r:")), "{told}");
+        let expected = usize::from(form == "ext4");
+        assert_eq!(told.matches(" u:r:lost_t:s0 /lost+found").count(), expected, "{told}");
         let (_, told) = run(&["inspect", "out", "usr/bin/tool", "--cat"], &[]);
         assert_eq!(told, "a tool");
         let (status, told) = run(&["diff", "rootfs", "out"], &[]);

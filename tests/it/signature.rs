@@ -101,6 +101,23 @@ fn k2_a_signature_is_the_one_of_openssl_and_whoever_did_not_sign_is_refused() {
     assert_eq!(nothing.0, Some(2), "{}", nothing.1);
 }
 
+/// A line beside a signature over another root hash would be taken for signed.
+#[test]
+fn k2_a_signature_of_an_earlier_build_does_not_stay_beside_an_unsigned_line() {
+    if is_openssl_missing() {
+        return;
+    }
+    let folder = prepared();
+    let there = |variant: &str| folder.path().join(format!("root_hash_{variant}.p7s")).exists();
+    assert_eq!(signed(folder.path(), "own.key", "own.crt").0, Some(0));
+    let unsigned = |variant| run(folder.path(), &[&IMAGE[..], &["--variant", variant]].concat());
+    let (status, told) = unsigned("other");
+    assert_eq!((status, there("x")), (Some(0), true), "another variant's: {told}");
+    let (status, told) = unsigned("x");
+    assert_eq!((status, there("x")), (Some(0), false), "{told}");
+    assert!(told.contains("root_hash_x.p7s: nothing was signed this time"), "{told}");
+}
+
 #[test]
 fn k1_a_signature_made_again_has_the_same_bytes() {
     if is_openssl_missing() {

@@ -17,7 +17,7 @@ use crate::image::Error;
 use crate::tree::{Content, Device, Inode, InodeId, Kind, Meta, Tree, TreePath};
 
 /// What e2fsck moves files to that no directory holds; made unless the tree has its own.
-pub(super) const LOST_AND_FOUND: &[u8] = b"lost+found";
+pub(crate) const LOST_AND_FOUND: &[u8] = b"lost+found";
 
 /// A file of the image, without a place.
 #[derive(Debug, Clone)]

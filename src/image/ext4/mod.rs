@@ -35,6 +35,7 @@ pub use content::ImageContents;
 pub use dump::Summary;
 pub use reader::FileSystem;
 
+pub(crate) use draft::LOST_AND_FOUND;
 pub(crate) use plan::Plan;
 pub(crate) use reader::read;
 
@@ -80,7 +81,7 @@ impl Identity {
 /// Removes a `lost+found` as every new file system has it: the writer makes it, the reader and
 /// whoever compares do not want it.
 pub(crate) fn remove_spare(tree: &mut Tree) {
-    let path = TreePath::parse(draft::LOST_AND_FOUND).expect("a clean name");
+    let path = TreePath::parse(LOST_AND_FOUND).expect("a clean name");
     if let Some(Inode { meta, kind: Kind::Directory(entries) }) = tree.get(&path)
         && entries.is_empty()
         && *meta == (Meta { mtime: meta.mtime, ..Meta::root(0o700) })
