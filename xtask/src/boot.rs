@@ -22,12 +22,18 @@ const GUESTS: &[(&str, &str, &[&str])] = &[
     ("measured-ext4", "agent", &[]),
     ("measured-erofs", "agent", &[]),
     ("measured-erofs", "agent", &["--attach", "nvdimm"]),
+    ("gpt-ext4", "agent", &[]),
+    ("gpt-measured-erofs", "agent", &[]),
     ("initrd", "agent", &[]),
     ("initrd", "systemd", &[]),
 ];
 
-/// Before the superblock, in the same block: no file system looks at it, dm-verity does.
-const FLIPPED: u64 = (3 << 20) + 7;
+/// Before the superblock, in the same block: no file system looks at it, dm-verity does. With a GPT
+/// there is no header for persistent memory, whose 2 MiB come first otherwise.
+fn flipped(form: &str) -> u64 {
+    let start = if form.starts_with("gpt") { 1 << 20 } else { 3 << 20 };
+    start + 7
+}
 
 /// Likewise, of another processor.
 const FOREIGN_GUESTS: &[(&str, &str, &[&str])] =
@@ -66,7 +72,7 @@ fn boot_all(
         if !guest.exists() {
             let mut command = osbuilder(work);
             command.args(look(form));
-            if form.starts_with("measured") {
+            if form.contains("measured") {
                 command.args(["--variant", &variant(form, init)]);
             }
             command.args(["debian", "--arch", architecture, "--init", init]);
@@ -81,7 +87,7 @@ fn boot_all(
         }
         peer::run(&mut command)?;
         if line.exists() {
-            refuse_flipped(&guest, &mut command)?;
+            refuse_flipped((&guest, flipped(form)), &mut command)?;
         }
         say(&format!("boot {form} {init} {options:?}: the agent answered"));
     }
@@ -126,6 +132,10 @@ fn starter(
     command
 }
 
+/// The table of UEFI, which has no place beside the header for persistent memory. Kata's parameters
+/// fit it: the kernel counts partitions as in an MBR.
+const GPT: &[&str] = &["--partition-table", "gpt"];
+
 /// The verb and the options that make a form.
 fn look(form: &str) -> Vec<&str> {
     match form {
@@ -133,6 +143,8 @@ fn look(form: &str) -> Vec<&str> {
         "xfs" => vec!["image", "--file-system", "xfs"],
         "measured-ext4" => vec!["image", "--measured"],
         "measured-erofs" => vec!["image", "--file-system", "erofs", "--measured"],
+        "gpt-ext4" => [&["image"], GPT].concat(),
+        "gpt-measured-erofs" => [&["image", "--file-system", "erofs", "--measured"], GPT].concat(),
         plain => vec![plain],
     }
 }
@@ -143,13 +155,13 @@ fn variant(form: &str, init: &str) -> String {
 
 /// With one bit of the first block flipped, the same boot must fail: the kernel does not mount what
 /// the root hash does not vouch for. The image is as before afterwards.
-fn refuse_flipped(guest: &Path, boot: &mut Command) -> Outcome {
+fn refuse_flipped((guest, place): (&Path, u64), boot: &mut Command) -> Outcome {
     let flip = || -> Outcome {
         let file = fs_err::OpenOptions::new().read(true).write(true).open(guest)?;
         let mut byte = [0];
-        file.read_exact_at(&mut byte, FLIPPED)?;
+        file.read_exact_at(&mut byte, place)?;
         byte[0] ^= 1;
-        Ok(file.write_all_at(&byte, FLIPPED)?)
+        Ok(file.write_all_at(&byte, place)?)
     };
     flip()?;
     let outcome = peer::run(boot);
