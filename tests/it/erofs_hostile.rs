@@ -10,7 +10,7 @@ use osbuilder::recipe::{Compression, FileSystem, ImageOptions};
 use osbuilder::tree::{Content, Device, Inode, Kind, Meta, NoContents, Tree, TreePath};
 use proptest::prelude::*;
 
-const OPTIONS: ImageOptions = ImageOptions {
+pub(crate) const OPTIONS: ImageOptions = ImageOptions {
     file_system: FileSystem::Erofs,
     alignment_mib: 1,
     dax_header: false,
@@ -35,7 +35,7 @@ fn text(length: usize) -> Vec<u8> {
     (0..length).map(|at| b'A' + u8::try_from(at / 7 % 23).unwrap()).collect()
 }
 
-fn small() -> Tree {
+pub(crate) fn small() -> Tree {
     let mut tree = Tree::default();
     insert(&mut tree, "a", file(&text(50_000)));
     insert(&mut tree, "b", file(&text(3000)));
@@ -51,7 +51,7 @@ fn small() -> Tree {
     tree
 }
 
-fn bytes_of(tree: &Tree, options: &ImageOptions) -> (image::Image, Vec<u8>) {
+pub(crate) fn bytes_of(tree: &Tree, options: &ImageOptions) -> (image::Image, Vec<u8>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("image");
     let plan = image::plan(tree, options, Epoch::new(1_700_000_000).unwrap()).unwrap();
@@ -60,18 +60,18 @@ fn bytes_of(tree: &Tree, options: &ImageOptions) -> (image::Image, Vec<u8>) {
     (image, fs_err::read(path).unwrap())
 }
 
-fn without_checksum(mut bytes: Vec<u8>) -> Vec<u8> {
+pub(crate) fn without_checksum(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes[FEATURES] &= !CHECKSUM;
     bytes
 }
 
-fn word(bytes: &[u8], at: usize) -> usize {
+pub(crate) fn word(bytes: &[u8], at: usize) -> usize {
     let word: [u8; 4] = bytes[at..at + 4].try_into().unwrap();
     usize::try_from(u32::from_le_bytes(word)).unwrap()
 }
 
 /// The slots of all inodes by the names in the dump, and where they stand.
-fn inode(bytes: &[u8], path: &str) -> usize {
+pub(crate) fn inode(bytes: &[u8], path: &str) -> usize {
     let meta = START + word(bytes, START + 1024 + 40) * 4096;
     let mut at = meta;
     for name in path.split('/') {

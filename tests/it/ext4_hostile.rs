@@ -10,7 +10,7 @@ use osbuilder::recipe::ImageOptions;
 use osbuilder::tree::{Content, Device, Inode, Kind, Meta, NoContents, Tree, TreePath};
 use proptest::prelude::*;
 
-const OPTIONS: ImageOptions =
+pub(crate) const OPTIONS: ImageOptions =
     ImageOptions { block_size: 1024, alignment_mib: 1, dax_header: false, ..ImageOptions::KATA };
 /// Where the file system begins, and where in it the switches for checksums stand.
 const START: usize = 1 << 20;
@@ -27,7 +27,7 @@ fn file(size: usize) -> Kind {
 }
 
 /// Inodes: 12 `/a`, 13 `/b`, 14 `/d`, 15 `/d/e`, 16 `/d/e/f`, 17 `/link`.
-fn small() -> Tree {
+pub(crate) fn small() -> Tree {
     let mut tree = Tree::default();
     insert(&mut tree, "a", file(3000));
     insert(&mut tree, "b", file(3000));
@@ -40,7 +40,7 @@ fn small() -> Tree {
     tree
 }
 
-fn bytes_of(tree: &Tree, options: &ImageOptions) -> Vec<u8> {
+pub(crate) fn bytes_of(tree: &Tree, options: &ImageOptions) -> Vec<u8> {
     written(tree, options).1
 }
 
@@ -53,13 +53,13 @@ fn written(tree: &Tree, options: &ImageOptions) -> (image::Image, Vec<u8>) {
     (image, fs_err::read(path).unwrap())
 }
 
-fn without_checksums(mut bytes: Vec<u8>) -> Vec<u8> {
+pub(crate) fn without_checksums(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes[READ_ONLY_FEATURES + 1] &= !METADATA_CSUM;
     bytes
 }
 
 /// The offset of an inode in the image: the descriptors follow the superblock.
-fn inode(bytes: &[u8], number: usize) -> usize {
+pub(crate) fn inode(bytes: &[u8], number: usize) -> usize {
     let at = START + 2048 + 8;
     let table = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
     START + usize::try_from(table).unwrap() * 1024 + (number - 1) * 256
@@ -88,7 +88,7 @@ fn check(change: impl Fn(&mut Vec<u8>), rule: &str) {
 }
 
 /// The block map begins 0x28 bytes into an inode: header of 12 bytes, then extents.
-const MAP: usize = 0x28;
+pub(crate) const MAP: usize = 0x28;
 
 #[test]
 fn c19_extent_trees_that_lie_are_refused() {

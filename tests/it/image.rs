@@ -99,6 +99,35 @@ fn nvidia_s_init_is_taken_for_one() {
 }
 
 #[test]
+fn files_of_every_form_are_listed_and_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    guest(&folder.path().join("rootfs"));
+    let mut forms: Vec<Vec<&str>> = Vec::new();
+    for compression in ["gzip", "zstd", "lz4", "xz", "none"] {
+        forms.push(vec!["initrd", "--compression", compression]);
+    }
+    for file_system in ["ext4", "erofs", "xfs"] {
+        for more in [&[][..], &["--measured"], &["--measured", "--partition-table", "gpt"]] {
+            forms.push([&["image", "--file-system", file_system], more].concat());
+        }
+    }
+    for form in forms {
+        let (status, told) = pack(folder.path(), &[&form[..], &["--init", "agent"]].concat(), &[]);
+        assert_eq!(status, Some(0), "{form:?}: {told}");
+        let asked = |arguments: &[&str]| {
+            let asked = [&["inspect", "out"], arguments].concat();
+            let output = osbuilder_in(folder.path(), &asked, &[]);
+            (output.status.code(), String::from_utf8(output.stdout).unwrap())
+        };
+        assert_eq!(asked(&["sbin/init", "--cat"]), (Some(0), "a program".to_owned()), "{form:?}");
+        let (status, told) = asked(&["sbin", "--ls"]);
+        assert_eq!((status, told.lines().count()), (Some(0), 2), "{form:?}: {told}");
+        assert!(told.contains("9 /sbin/init"), "{form:?}: {told}");
+        assert_eq!(asked(&["sbin/absent", "--cat"]), (Some(1), String::new()), "{form:?}");
+    }
+}
+
+#[test]
 fn an_initrd_is_packed_as_asked_and_what_the_kernel_does_not_read_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     guest(&folder.path().join("rootfs"));

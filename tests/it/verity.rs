@@ -6,7 +6,7 @@ use std::process::Command;
 use osbuilder::epoch::Epoch;
 use osbuilder::image::verity::{self, Parameters};
 use osbuilder::image::{self, Image};
-use osbuilder::recipe::{ImageOptions, Verity};
+use osbuilder::recipe::{FileSystem, ImageOptions, Verity};
 use osbuilder::tree::{Content, Inode, Kind, Meta, NoContents, Tree, TreePath};
 use tempfile::TempDir;
 
@@ -39,6 +39,10 @@ struct Measured {
 
 impl Measured {
     fn new(verity: Verity, threads: usize) -> Self {
+        Self::of(FileSystem::Ext4, verity, threads)
+    }
+
+    fn of(file_system: FileSystem, verity: Verity, threads: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = fs_err::File::options()
             .create(true)
@@ -48,7 +52,8 @@ impl Measured {
             .open(folder.path().join("image"))
             .unwrap();
         let epoch = Epoch::new(1_700_000_000).unwrap();
-        let plan = image::plan(&tree(), &options(verity), epoch).unwrap();
+        let plan =
+            image::plan(&tree(), &ImageOptions { file_system, ..options(verity) }, epoch).unwrap();
         let image = image::write(&plan, &NoContents, &file, threads).unwrap();
         image::check(&plan, &image, &file, threads).unwrap();
         Self { folder, image }
@@ -181,7 +186,12 @@ fn with_a_superblock_cryptsetup_needs_to_be_told_the_root_hash_only() {
         return;
     }
     let salt = Some(vec![1, 2, 3]);
-    let measured = Measured::new(Verity { superblock: true, salt, ..Verity::default() }, 2);
+    let verity = Verity { superblock: true, salt, ..Verity::default() };
+    for file_system in [FileSystem::Erofs, FileSystem::Xfs] {
+        let measured = Measured::of(file_system, verity.clone(), 2);
+        assert!(measured.passes(&measured.bytes(), &[]), "{file_system:?}");
+    }
+    let measured = Measured::new(verity, 2);
     assert!(measured.passes(&measured.bytes(), &[]));
     let bytes = measured.bytes();
     let disk = image::read(&bytes, 1).unwrap();
