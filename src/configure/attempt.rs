@@ -4,6 +4,8 @@
 //! that handlers do not understand. Both are remembered under the digest of what decides them, so
 //! that an attempt is made once. It begins no process and asks for no sandbox.
 
+use std::sync::atomic::AtomicBool;
+
 use super::foreign::Runner;
 use super::{
     BY_HANDLERS, Bench, Configuration, Configured, Error, find, keep, key, not_run, recall,
@@ -40,13 +42,14 @@ pub(super) fn by_handlers(
     let runner = Runner::BuiltIn(String::new());
     let pack = store.new_pack()?;
     let walls = Walls::Namespaces;
-    let bench = Bench { store, pack: &pack, walls, runner: &runner, whole: true, epoch, listener };
+    let (runner, lasts) = (&runner, &AtomicBool::new(true));
+    let bench = Bench { store, pack: &pack, walls, runner, whole: true, lasts, epoch, listener };
     match configuration.run(tree.clone(), &bench) {
         Ok(tree) => {
             listener(Event::note("osbuilder's own handlers have run all scripts"));
-            keep(tree, key, store, pack).map(Some)
+            keep(tree, key, (store, pack), true).map(Some)
         }
-        Err(error @ (Error::Store(_) | Error::Listing(_))) => Err(error),
+        Err(error @ (Error::Store(_) | Error::Listing(_) | Error::Content { .. })) => Err(error),
         Err(why) => {
             let why = why.to_string();
             store.put_record(RECORD, &key, why.as_bytes())?;

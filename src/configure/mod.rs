@@ -25,6 +25,11 @@ mod read_back;
 mod rpm;
 mod shell;
 
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::digest::Digest;
 use crate::distro::{Architecture, Family};
 use crate::epoch::Epoch;
@@ -108,6 +113,14 @@ pub enum Error {
         /// Whose triggers.
         package: PackageName,
     },
+    /// The cache did not give what was to be read.
+    #[error("cannot read {what} from the cache")]
+    Content {
+        /// What: a path, or whose script reads it.
+        what: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The private file system failed.
     #[error("cannot {doing} {path} in the sandbox")]
     Disk {
@@ -167,6 +180,9 @@ struct Bench<'a> {
     runner: &'a Runner,
     /// Whether handlers must understand every script.
     whole: bool,
+    /// Whether a later build may take the result over. Who goes on after a script that failed says no:
+    /// it may not fail the next time.
+    lasts: &'a AtomicBool,
     epoch: Epoch,
     listener: Listener<'a>,
 }
@@ -283,17 +299,27 @@ fn configure_in(
     let folder = if plain { Some(chroot_folder(store, listener)?) } else { None };
     let walls = folder.as_ref().map_or(Walls::Namespaces, |folder| Walls::Chroot(folder.path()));
     let pack = store.new_pack()?;
-    let bench = Bench { store, pack: &pack, walls, runner: &runner, whole: false, epoch, listener };
+    let (runner, lasts) = (&runner, &AtomicBool::new(true));
+    let bench = Bench { store, pack: &pack, walls, runner, whole: false, lasts, epoch, listener };
     let tree = configuration.run(tree, &bench)?;
-    keep(tree, key, store, pack)
+    keep(tree, key, (store, pack), lasts.load(Ordering::Relaxed))
 }
 
-/// Keeps a configured tree in the cache.
-fn keep(mut tree: Tree, key: Digest, store: &Store, pack: PackWriter) -> Result<Configured, Error> {
+/// Keeps the contents of a configured tree in the cache; if it `lasts`, also for later builds to find.
+fn keep(
+    mut tree: Tree,
+    key: Digest,
+    (store, pack): (&Store, PackWriter),
+    lasts: bool,
+) -> Result<Configured, Error> {
     keep_inline(&mut tree, &pack)?;
-    pack.finish(&key)?;
-    store.load_pack(&key)?;
-    store.put_record(RECORD, &key, tree.to_listing().as_bytes())?;
+    let listing = tree.to_listing();
+    let name = if lasts { key } else { Digest::of(listing.as_bytes()) };
+    pack.finish(&name)?;
+    store.load_pack(&name)?;
+    if lasts {
+        store.put_record(RECORD, &key, listing.as_bytes())?;
+    }
     Ok(Configured { tree, key })
 }
 

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::paths::{self, Named};
 use super::record::{Node, Record};
-use super::{acl, kernel};
+use super::{acl, blame, kernel};
 use crate::tree::Device;
 
 /// The answer to a call.
@@ -120,7 +120,11 @@ impl Calls<'_> {
         }
         let (process, directory, follow) = (call.process, place.directory, place.follow);
         let named = Named { process, directory, path: &path, follow, shown: self.shown };
-        let Ok(file) = paths::open(self.tree.as_fd(), named) else { return Ok(None) };
+        let file = match paths::open(self.tree.as_fd(), named) {
+            Err(errno) if blame::is_the_host_s(errno) => return Err(errno),
+            Err(_) => return Ok(None),
+            Ok(file) => file,
+        };
         let status = kernel::status(file.as_fd())?;
         Ok((status.st_dev == self.device).then_some(Found { file, status }))
     }
@@ -411,7 +415,8 @@ impl Call<'_> {
     /// The process's mask of permissions, from the `Umask` line of its status.
     fn umask(&self) -> rustix::io::Result<u32> {
         let path = format!("/proc/{}/status", self.process);
-        let text = fs_err::read_to_string(path).map_err(|_| Errno::SRCH)?;
+        let text = fs_err::read_to_string(path);
+        let text = text.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         let line = text.lines().find_map(|line| line.strip_prefix("Umask:"));
         let digits = line.ok_or(Errno::SRCH)?.trim();
         u32::from_str_radix(digits, 8).map_err(|_| Errno::SRCH)

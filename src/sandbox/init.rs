@@ -15,6 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, Signal, WaitOptions};
 
+use super::board::{Board, NotBegun};
 use super::emulator::Emulator;
 use super::kernel::{self, Fork};
 use super::mounts::{self, Root};
@@ -52,6 +53,8 @@ pub(super) struct Plan {
     pub(super) plain: Option<CString>,
     /// The filter of system calls.
     pub(super) filter: Vec<libc::sock_filter>,
+    /// Where a process says why it did not become a program.
+    pub(super) board: Board,
 }
 
 /// Runs the child of the fork: makes the namespaces and in them the first process.
@@ -71,9 +74,13 @@ pub(super) fn run(plan: &Plan, control: RawFd) -> ! {
     }
 }
 
-fn report(socket: BorrowedFd<'_>, Failure { step, errno }: Failure) -> ! {
-    let answer = Answer { kind: Kind::Failed, step: step as u8, value: errno.raw_os_error() };
-    let sent = request::send_answer(socket, answer, None);
+/// The answer that a step failed.
+pub(super) const fn failed(Failure { step, errno }: Failure) -> Answer {
+    Answer { kind: Kind::Failed, step: step as u8, value: errno.raw_os_error() }
+}
+
+fn report(socket: BorrowedFd<'_>, failure: Failure) -> ! {
+    let sent = request::send_answer(socket, failed(failure), None);
     kernel::leave(if sent.is_ok() { 1 } else { 2 });
 }
 
@@ -211,7 +218,7 @@ fn obey(plan: &Plan, socket: BorrowedFd<'_>) -> Result<Infallible, Failure> {
                 end_all_others(plan);
                 kernel::leave(0)
             };
-            leader = start(plan, asked, output, socket)?;
+            leader = Some(start(plan, asked, output)?);
         }
         if ended {
             let mut record = [0; 128];
@@ -231,49 +238,36 @@ fn end_all_others(plan: &Plan) {
     while matches!(rustix::process::wait(WaitOptions::empty()), Ok(_) | Err(Errno::INTR)) {}
 }
 
-/// Waits for whoever has ended. When it was the leader, ends all others and tells its status.
+/// Waits for whoever has ended. When it was the leader, ends all others and tells its status, or why
+/// it never began.
 fn reap(plan: &Plan, leader: Option<i32>, socket: BorrowedFd<'_>) -> Result<Option<i32>, Failure> {
     while let Ok(Some((process, status))) = rustix::process::wait(WaitOptions::NOHANG) {
         if Some(process.as_raw_nonzero().get()) != leader {
             continue;
         }
         end_all_others(plan);
-        let answer = Answer::new(Kind::Ended, status.as_raw());
+        let answer = match plan.board.take() {
+            None => Answer::new(Kind::Ended, status.as_raw()),
+            Some(NotBegun::Executed(errno)) => Answer::new(Kind::NotStarted, errno.raw_os_error()),
+            Some(NotBegun::Prepared(errno)) => failed(Failure { step: Step::Program, errno }),
+        };
         request::send_answer(socket, answer, None).at(Step::Control)?;
         return Ok(None);
     }
     Ok(leader)
 }
 
-/// Starts a program; returns its number, or tells why it could not be started.
-fn start(
-    plan: &Plan,
-    asked: &[u8],
-    output: Option<OwnedFd>,
-    socket: BorrowedFd<'_>,
-) -> Result<Option<i32>, Failure> {
-    let (read, write) =
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Step::Control)?;
+/// Starts a process that becomes a program, or says on the board why not; returns its number.
+fn start(plan: &Plan, asked: &[u8], output: Option<OwnedFd>) -> Result<i32, Failure> {
     let (Some((parsed, files)), Some(output)) = (Parsed::new(asked), output) else {
         return Err(Failure { step: Step::Control, errno: Errno::PROTO });
     };
     match kernel::clone_process(false).at(Step::Init)? {
         Fork::Child => {
-            let errno = become_program(plan, &parsed, &files, output.as_raw_fd());
-            // If even this cannot be written, the parent reads nothing and sees status 127.
-            let _told = rustix::io::write(&write, &errno.raw_os_error().to_ne_bytes());
+            plan.board.leave(become_program(plan, &parsed, &files, output.as_raw_fd()));
             kernel::leave(127)
         }
-        Fork::Parent(process) => {
-            drop(write);
-            let mut bytes = [0; 4];
-            if rustix::io::read(&read, &mut bytes) != Ok(4) {
-                return Ok(Some(process));
-            }
-            let answer = Answer::new(Kind::NotStarted, i32::from_ne_bytes(bytes));
-            request::send_answer(socket, answer, None).at(Step::Control)?;
-            Ok(None)
-        }
+        Fork::Parent(process) => Ok(process),
     }
 }
 
@@ -281,7 +275,7 @@ fn start(
 ///
 /// Everything beyond the first three descriptors is closed on execution: all of ours are opened
 /// so, and nothing was inherited.
-fn become_program(plan: &Plan, parsed: &Parsed, files: &Files<'_>, output: RawFd) -> Errno {
+fn become_program(plan: &Plan, parsed: &Parsed, files: &Files<'_>, output: RawFd) -> NotBegun {
     let prepared = rustix::process::setsid().and_then(|_| {
         for number in [1, 2] {
             kernel::copy_descriptor(output, number)?;
@@ -299,12 +293,10 @@ fn become_program(plan: &Plan, parsed: &Parsed, files: &Files<'_>, output: RawFd
         let input = rustix::fs::open(input, flags, Mode::empty())?;
         kernel::copy_descriptor(input.as_raw_fd(), 0)
     });
-    if let Err(errno) = prepared {
-        return errno;
-    }
     kernel::reset_signals();
-    if let Err(errno) = kernel::close_on_exec_from(CONTROL) {
-        return errno;
+    if let Err(errno) = prepared.and_then(|()| kernel::close_on_exec_from(CONTROL)) {
+        return NotBegun::Prepared(errno);
     }
-    kernel::execute(files.program, &parsed.arguments, &parsed.environment)
+    let errno = kernel::execute(files.program, &parsed.arguments, &parsed.environment);
+    NotBegun::Executed(errno)
 }

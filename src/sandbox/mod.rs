@@ -17,6 +17,8 @@
 
 mod acl;
 mod advice;
+mod blame;
+mod board;
 mod bound;
 mod calls;
 mod emulator;
@@ -57,6 +59,7 @@ pub use run::{Command, Status};
 pub use step::Step;
 
 use crate::tree::TreePath;
+use board::Board;
 use init::Plan;
 use kernel::Fork;
 use request::{Answer, Kind};
@@ -148,6 +151,9 @@ pub enum Error {
     /// A thread could not be started.
     #[error("cannot start the thread that answers system calls")]
     Thread(#[source] std::io::Error),
+    /// The host failed while a system call of a program was answered; the program may have gone on.
+    #[error("a system call could not be answered")]
+    Unanswered(#[source] std::io::Error),
     /// A path of the tree could not be opened to mark it.
     #[error("cannot open {path} in the laid-out tree")]
     Unmarkable {
@@ -266,7 +272,7 @@ impl Prepared {
         };
         let plan = Plan {
             plain: place.as_ref().map(|place| place.tree().to_owned()),
-            ..plan(&limits, emulator)
+            ..plan(&limits, emulator)?
         };
         let (ours, theirs) = rustix::net::socketpair(
             AddressFamily::UNIX,
@@ -341,13 +347,16 @@ impl Sandbox {
     /// it prints, as it comes.
     ///
     /// # Errors
-    /// [`Error::NotStarted`], after which others can be run; all others end the sandbox.
+    /// [`Error::NotStarted`], after which others can be run; all others end the sandbox. When this
+    /// machine fails and not the program, that is never told as the program's end.
     pub fn run(
         &mut self,
         command: &Command<'_>,
         output: &mut dyn FnMut(&[u8]),
     ) -> Result<Status, Error> {
-        run::run(&self.inside, &self.limits, command, output)
+        let status = run::run(&self.inside, &self.limits, command, output)?;
+        self.supervisor.check()?;
+        Ok(status)
     }
 
     /// As [`Prepared::mark`], between two commands.
@@ -457,9 +466,9 @@ impl Drop for Inside {
     }
 }
 
-fn plan(limits: &Limits, emulator: Option<&Emulator>) -> Plan {
+fn plan(limits: &Limits, emulator: Option<&Emulator>) -> Result<Plan, Error> {
     let text = |text: String| CString::new(text).expect("numbers have no NUL");
-    Plan {
+    Ok(Plan {
         user: text(format!("0 {} 1", rustix::process::geteuid().as_raw())),
         group: text(format!("0 {} 1", rustix::process::getegid().as_raw())),
         size: text(limits.bytes.to_string()),
@@ -469,7 +478,8 @@ fn plan(limits: &Limits, emulator: Option<&Emulator>) -> Plan {
         emulator: emulator.cloned(),
         plain: None,
         filter: filter::program(),
-    }
+        board: Board::new()?,
+    })
 }
 
 /// Waits for an answer of the given kind.

@@ -7,8 +7,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::init::failed;
 use super::request::{self, Answer, Kind};
-use super::{Error, Inside, Limits, refusal};
+use super::step::Failure;
+use super::{Error, Inside, Limits, Step, blame, refusal};
 use crate::tree::escape;
 
 /// What to run.
@@ -72,7 +74,12 @@ pub(super) fn run(
     let answer = watch.until_the_end(output).inspect_err(|_| inside.kill())?;
     match answer.kind {
         Kind::Ended => Ok(Status::from_raw(answer.value)),
-        Kind::NotStarted => Err(not_started(Errno::from_raw_os_error(answer.value))),
+        Kind::NotStarted => Err(match Errno::from_raw_os_error(answer.value) {
+            errno if blame::is_the_host_s(errno) => {
+                refusal(failed(Failure { step: Step::Program, errno }))
+            }
+            errno => not_started(errno),
+        }),
         Kind::Failed => Err(refusal(answer)),
         _ => Err(Error::Gone),
     }

@@ -50,10 +50,12 @@ pub enum Step {
     Filter,
     /// Speaking with the parent.
     Control,
+    /// Making a process ready for a program.
+    Program,
 }
 
 impl Step {
-    const ALL: [Self; 21] = [
+    const ALL: [Self; 22] = [
         Self::Descriptors,
         Self::Namespaces,
         Self::Mapping,
@@ -75,6 +77,7 @@ impl Step {
         Self::Capabilities,
         Self::Filter,
         Self::Control,
+        Self::Program,
     ];
 
     /// Reads the number that a process sent.
@@ -108,6 +111,7 @@ impl Step {
             Self::Capabilities => "give capabilities up",
             Self::Filter => "install a filter of system calls",
             Self::Control => "speak with the parent process",
+            Self::Program => "make a process ready for a program",
         }
     }
 }

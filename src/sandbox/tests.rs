@@ -576,6 +576,16 @@ fn s19_a_missing_program_is_named_and_the_next_one_still_runs() {
     assert!(probe_in(&mut sandbox, "files").unwrap().0.is_success());
 }
 
+#[test]
+fn f4_a_process_that_cannot_be_made_ready_is_no_program_that_failed() {
+    let mut sandbox = prepared(Limits::default()).enter().unwrap();
+    let command =
+        Command { arguments: vec![b"/probe"], environment: vec![], input: Some(b"/no/such") };
+    let error = sandbox.run(&command, &mut |_| {}).unwrap_err();
+    assert!(matches!(error, Error::Forbidden { step: Step::Program, .. }), "{error}");
+    assert!(probe_in(&mut sandbox, "files").unwrap().0.is_success());
+}
+
 /// Holds a sandbox with a sleeping program until killed.
 #[test]
 #[ignore = "run by the next test, which kills it"]

@@ -74,6 +74,14 @@ fn lay_out(from: &Tree, late: &BTreeSet<TreePath>, to: &mut Tree) -> Result<(), 
     Ok(())
 }
 
+impl OnTree<'_> {
+    /// Whether the cache gave everything that was read.
+    fn check(&mut self, what: impl FnOnce() -> String) -> Result<(), Error> {
+        let failure = self.world.take_failure();
+        failure.map_or(Ok(()), |source| Err(Error::Content { what: what(), source }))
+    }
+}
+
 impl Ground for OnTree<'_> {
     fn rename(&mut self, from: &TreePath, to: &TreePath) -> Result<(), Error> {
         let moved = self.world.rename(from, to);
@@ -84,7 +92,10 @@ impl Ground for OnTree<'_> {
         let place = self.world.tree.resolve(path)?;
         match self.world.read(&place) {
             Err(Fault::Missing) => Ok(Vec::new()),
-            read => read.map_err(|fault| failed("read", path, fault)),
+            read => {
+                self.check(|| path.to_string())?;
+                read.map_err(|fault| failed("read", path, fault))
+            }
         }
     }
 
@@ -114,6 +125,7 @@ impl Ground for OnTree<'_> {
         let mut lines = Lines::new(setting.listener, package.name.as_str(), kind.name());
         lines.take(&shell::bytes_of(&self.world.printed));
         lines.end();
+        self.check(|| format!("what the {} script of {} reads", kind.name(), package.name))?;
         let reason = match ended {
             Ok(0) => None,
             Ok(status) => Some(format!("did not run: by built-in handlers it fails with {status}")),
@@ -281,6 +293,32 @@ mod tests {
         assert!(left_out.unwrap().tree.get(&path("var/lib/osbuilder/scripts-not-run")).is_some());
         let debs = Debs::new(packages).unwrap();
         assert!(by_handlers(&tree, &debs, epoch, &store, nobody).unwrap().is_none());
+    }
+
+    #[test]
+    fn f4_a_file_that_the_cache_does_not_give_ends_the_build_and_is_not_remembered() {
+        let mut tree = Tree::default();
+        for directory in ["etc", "tmp", "run", "usr/bin", "usr/sbin", "var/lib/dpkg/triggers"] {
+            tree.make_directories(&path(directory), &Meta::root(0o755)).unwrap();
+        }
+        let file = |content| Inode { meta: Meta::root(0o755), kind: Kind::Regular(content) };
+        tree.insert(&path("usr/bin/grep"), file(Content::empty())).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let packages =
+            vec![shell("asking", "if grep -q 42 /etc/data; then echo yes > /etc/yes; fi")];
+        let debs = Debs::new(packages).unwrap();
+        let (epoch, nobody) = (Epoch::default(), &crate::event::nobody);
+        let lost = Content::Stored { digest: crate::digest::Digest::of(b"42"), size: 2 };
+        tree.insert(&path("etc/data"), file(lost)).unwrap();
+        for _ in 0..2 {
+            let error = by_handlers(&tree, &debs, epoch, &store, nobody).unwrap_err();
+            let words = "cannot read what the postinst script of asking reads from the cache";
+            assert_eq!(error.to_string(), words);
+        }
+        tree.insert(&path("etc/data"), file(Content::Inline(b"42".as_slice().into()))).unwrap();
+        let made = by_handlers(&tree, &debs, epoch, &store, nobody).unwrap();
+        assert!(made.unwrap().tree.get(&path("etc/yes")).is_some());
     }
 
     #[test]

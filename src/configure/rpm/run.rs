@@ -4,6 +4,8 @@
 //! What rpm runs itself, in its own Lua, this program runs when it is started again inside the sandbox
 //! (`crate::lua`), confined like any other script.
 
+use std::sync::atomic::Ordering;
+
 use super::triggers::Firing;
 use super::{SCRIPTS, script_file, trigger_file};
 use crate::configure::names::Names;
@@ -122,6 +124,7 @@ impl<'a> Run<'a> {
         let line = lines::Script { package: &package.name, name };
         match line.run(&mut self.sandbox, &command, listener) {
             Err(error) if !task.is_critical && is_the_script_s(&error) => {
+                self.bench.lasts.store(false, Ordering::Relaxed);
                 listener(Event::warning(format!("{error}; rpm goes on after this, too")));
             }
             outcome => outcome?,

@@ -6,7 +6,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read};
 
 use super::{Stop, bytes_of, text_of};
 use crate::epoch::Epoch;
@@ -69,11 +69,13 @@ pub(in crate::configure) struct World<'a> {
     /// What commands keep from one call to the next, until the script ends.
     pub(in crate::configure) kept: Option<Box<dyn Any>>,
     steps: u64,
+    /// Why a content could not be read, if that was so.
+    failed: Option<io::Error>,
 }
 
 impl<'a> World<'a> {
     pub(in crate::configure) fn new(tree: Tree, contents: &'a dyn Contents, epoch: Epoch) -> Self {
-        Self { tree, contents, epoch, printed: String::new(), kept: None, steps: 0 }
+        Self { tree, contents, epoch, printed: String::new(), kept: None, steps: 0, failed: None }
     }
 
     /// Begins a script: its work is counted from nothing.
@@ -81,6 +83,17 @@ impl<'a> World<'a> {
         self.steps = 0;
         self.printed.clear();
         self.kept = None;
+    }
+
+    /// Why a content could not be read since this was asked last. A script hears of it only as of some
+    /// fault, and may go on: what it does from then on is worth nothing.
+    pub(in crate::configure) const fn take_failure(&mut self) -> Option<io::Error> {
+        self.failed.take()
+    }
+
+    fn fail(&mut self, error: io::Error) -> Fault {
+        self.failed = Some(error);
+        Fault::Invalid
     }
 
     /// Counts work.
@@ -149,10 +162,8 @@ impl<'a> World<'a> {
             Some(_) => return Err(Fault::Invalid),
             None => return Err(Fault::Missing),
         };
-        let mut bytes = Vec::new();
-        let reader = content.open(self.contents).map_err(|_| Fault::Invalid)?;
-        let read = reader.take(LARGEST_FILE + 1).read_to_end(&mut bytes);
-        if read.is_err() || bytes.len() as u64 > LARGEST_FILE {
+        let bytes = read(content, self.contents).map_err(|error| self.fail(error))?;
+        if bytes.len() as u64 > LARGEST_FILE {
             return Err(Fault::Invalid);
         }
         self.steps = self.steps.saturating_add(bytes.len() as u64 / bytes_of_a_step);
@@ -279,9 +290,7 @@ impl<'a> World<'a> {
     /// Adds text to an open file. Into a device it goes nowhere.
     pub(in crate::configure) fn append(&mut self, id: InodeId, text: &str) -> Result<(), Fault> {
         let Kind::Regular(content) = &self.tree.inode(id).kind else { return Ok(()) };
-        let mut bytes = Vec::new();
-        let reader = content.open(self.contents).map_err(|_| Fault::Invalid)?;
-        reader.take(LARGEST_FILE).read_to_end(&mut bytes).map_err(|_| Fault::Invalid)?;
+        let mut bytes = read(content, self.contents).map_err(|error| self.fail(error))?;
         bytes.extend(bytes_of(text));
         if bytes.len() as u64 > LARGEST_FILE {
             return Err(Fault::Invalid);
@@ -373,4 +382,11 @@ impl<'a> World<'a> {
         }
         all
     }
+}
+
+/// Reads a content, and one byte more than a file may have of one that is larger.
+fn read(content: &Content, contents: &dyn Contents) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    content.open(contents)?.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
