@@ -7,7 +7,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, ResolveFlags, Stat, Timestamps};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, Timestamps};
 use rustix::io::Errno;
 
 use super::Error;
@@ -75,6 +75,11 @@ impl Disk {
         let Place { folder, name } = self.place(path)?;
         rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(self.failed("look at", path))
+    }
+
+    /// Whether a directory is there.
+    pub(super) fn has_directory(&self, path: &TreePath) -> bool {
+        self.stat(path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir())
     }
 
     /// Sets permissions. Must not be used on links, which have none.

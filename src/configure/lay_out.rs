@@ -3,7 +3,7 @@
 //! In: a tree, which of its paths are wanted; out: files on disk, and a [`Baseline`] by which is
 //! seen later what scripts have changed. Owners, devices and attributes go to the sandbox's record.
 //! The second part is laid out after scripts have run over the first: whatever they put in the way
-//! of a file is replaced, as dpkg does, and nothing leads out of the tree.
+//! of a file is replaced, as dpkg and rpm do, and nothing leads out of the tree.
 
 use std::collections::BTreeMap;
 
@@ -86,6 +86,29 @@ impl Layout<'_> {
             baseline.inodes.insert(stat.st_ino, (*id, changed(&stat)));
             if let Some(marks) = marks(self.tree.inode(*id)) {
                 mark(path, marks)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives directories that were there before what the tree says of them, as rpm does once a package
+    /// brings them. Those below others come after these.
+    pub(super) fn take_over(
+        &self,
+        disk: &Disk,
+        directories: &[TreePath],
+        baseline: &mut Baseline,
+        mark: Mark<'_>,
+    ) -> Result<(), Error> {
+        for path in directories.iter().rev() {
+            let Some(id) = self.tree.lookup(path) else { continue };
+            let inode = self.tree.inode(id);
+            disk.finish(path, inode)?;
+            let stat = disk.stat(path)?;
+            let known = baseline.inodes.insert(stat.st_ino, (id, changed(&stat)));
+            let marks = marks(inode);
+            if known.is_none() || marks.is_some() {
+                mark(path, marks.unwrap_or_default())?;
             }
         }
         Ok(())

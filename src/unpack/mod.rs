@@ -98,6 +98,18 @@ pub enum Error {
         /// The other one.
         second: String,
     },
+    /// Two packages have something at one path, and it is not the same.
+    #[error(
+        "{path} is not the same in {first} and {second}, so that they cannot be installed together"
+    )]
+    FileConflict {
+        /// The path.
+        path: TreePath,
+        /// The package that comes first.
+        first: String,
+        /// The other one.
+        second: String,
+    },
     /// Two instances of a package for two architectures share a file that differs.
     #[error("{path} differs between the architectures of {package}")]
     SharedFileDiffers {

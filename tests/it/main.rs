@@ -24,6 +24,7 @@ mod judge;
 mod kata;
 mod mounted;
 mod options;
+mod oracle;
 mod program;
 mod reference;
 mod rootfs;

@@ -1,16 +1,13 @@
 //! `osbuilder` over repositories of rpm packages from the outside: the 129 packages of CBL-Mariner 2.0,
 //! with metadata that a test signs, held against what dnf made of them and what rpm says of the result.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use osbuilder::store::directory;
-use osbuilder::tree::{Inode, Kind};
 use osbuilder_testkit::key::{BORN, Key, Signing};
 use tempfile::TempDir;
 
 use crate::judge;
+use crate::oracle;
 use crate::program::osbuilder_in;
 
 /// A place to build in, with a repository, keys and a recipe.
@@ -114,20 +111,6 @@ fn m1_metadata_that_nobody_signed_is_refused() {
     assert_eq!(world.build("key.asc", &[]).status, Some(0));
 }
 
-/// Where dnf's own tree differs from ours, and why.
-const EXPLAINED: [(&str, &str); 7] = [
-    ("/dev/null", "rpm of the machine that ran dnf opened it, which made a file of it"),
-    ("/etc/dnf", "dnf keeps the states of modules there"),
-    (
-        "/root/.rpmdb",
-        "there that machine's rpm has its database; ours is where Mariner's rpm looks",
-    ),
-    ("/var/lib/dnf", "dnf's own history"),
-    ("/var/lib/rpm", "rpm's database, which rpm itself judges"),
-    ("/var/log/dnf", "dnf's own log"),
-    ("/var/log/hawkey.log", "dnf's own log"),
-];
-
 #[test]
 fn packages_become_what_dnf_made_of_them_and_rpm_finds_no_fault() {
     let all = "[\"core-packages-container\", \"e2fsprogs\"]";
@@ -135,53 +118,11 @@ fn packages_become_what_dnf_made_of_them_and_rpm_finds_no_fault() {
     let built = world.build("key.asc", &["--keep-database"]);
     assert_eq!(built.status, Some(0), "{}", built.told);
     assert!(!built.told.contains("did not run"), "{}", built.told);
-    let (tree, _) = directory::read(&world.path("g"), NonZeroUsize::MIN).unwrap();
-    let ours: BTreeMap<String, String> = tree
-        .walk()
-        .map(|(path, _, inode)| {
-            (format!("/{}", String::from_utf8_lossy(path.as_bytes())), one_line(inode))
-        })
-        .filter(|(path, _)| path != "/")
-        .collect();
-    let text = fs_err::read_to_string(oracle.join("dnf-mariner2-x86_64.tsv")).unwrap();
-    let theirs: BTreeMap<String, String> = text.lines().map(of_oracle).collect();
-    let explained = |path: &str| EXPLAINED.iter().any(|(start, _)| path.starts_with(start));
-    let paths: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
-    let differing = paths.into_iter().filter(|path| ours.get(*path) != theirs.get(*path));
-    let shown = |path: &String| (path.clone(), ours.get(path).cloned(), theirs.get(path).cloned());
-    let unexplained: Vec<_> = differing.filter(|path| !explained(path)).map(shown).collect();
-    assert!(unexplained.is_empty(), "{unexplained:#?}");
-    assert!(theirs.len() > 7000, "{}", theirs.len());
-    judged_by_rpm(&world, &oracle.join("dnf-mariner2-x86_64.pkgs"));
-}
-
-/// rpm reads our database, knows the packages that dnf installed, and finds nothing missing or changed
-/// but times beyond the build's.
-fn judged_by_rpm(world: &World, packages: &std::path::Path) {
-    if judge::is_missing(&["rpm"]) {
-        return;
-    }
-    let (root, home) = (world.path("g"), world.path("home"));
-    let rpm = |query: &str| {
-        // It fails when it finds something, and plug-ins of its own that the host lacks do not matter.
-        let script = format!(
-            "HOME='{}' rpm --root '{}' --define '_dbpath /var/lib/rpm' {query} 2>/dev/null || true",
-            home.display(),
-            root.display()
-        );
-        String::from_utf8(judge::run("sh", &["-c", &script])).unwrap()
-    };
-    let installed = rpm("-qa --qf '%{NAME}-%{EVR}.%{ARCH}\\n'");
-    let mut installed: Vec<&str> = installed.lines().collect();
-    installed.sort_unstable();
-    let expected = fs_err::read_to_string(packages).unwrap();
-    let mut expected: Vec<&str> = expected.lines().collect();
-    expected.sort_unstable();
-    assert_eq!(installed, expected);
-    let verified = rpm("-Va --nomtime");
-    let ghost = |line: &&str| !line.ends_with("/var/log/lastlog");
-    let faults: Vec<&str> = verified.lines().filter(ghost).collect();
-    assert!(faults.is_empty(), "{faults:#?}");
+    let theirs = oracle.join("dnf-mariner2-x86_64.tsv");
+    oracle::compare(&world.path("g"), (&theirs, 7000), &[]);
+    let packages = oracle.join("dnf-mariner2-x86_64.pkgs");
+    // A script has made it, with other permissions than its package lists.
+    oracle::judged_by_rpm(&world.path("g"), &packages, &["/var/log/lastlog"]);
 }
 
 #[test]
@@ -195,30 +136,4 @@ fn two_caches_give_the_same_database_and_the_same_lock() {
     assert_eq!(again.status, Some(0), "{}", again.told);
     assert_eq!(digest(), database);
     assert_eq!(fs_err::read(world.path("osbuilder.lock")).unwrap(), lock);
-}
-
-/// What is compared of a path: kind, mode, owners, size, and content or target.
-fn one_line(inode: &Inode) -> String {
-    let meta = &inode.meta;
-    let (kind, size, what) = match &inode.kind {
-        Kind::Directory(_) => ("d", 0, String::new()),
-        Kind::Regular(content) => ("f", content.size(), content.digest().to_string()),
-        Kind::Symlink(target) => {
-            let target = String::from_utf8(target.to_vec()).unwrap();
-            return format!("l {}:{} {target}", meta.uid, meta.gid);
-        }
-        _ => ("s", 0, String::new()),
-    };
-    format!("{kind} {:o} {}:{} {size} {what}", meta.mode, meta.uid, meta.gid)
-}
-
-/// A line of the list that was made of dnf's tree.
-fn of_oracle(line: &str) -> (String, String) {
-    let fields: Vec<&str> = line.split('\t').collect();
-    let [path, kind, mode, uid, gid, size, what] = fields[..] else { panic!("{line}") };
-    let line = match kind {
-        "l" => format!("l {uid}:{gid} {what}"),
-        _ => format!("{kind} {mode} {uid}:{gid} {size} {what}"),
-    };
-    (path.to_owned(), line)
 }

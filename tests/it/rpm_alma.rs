@@ -1,10 +1,12 @@
 //! AlmaLinux 9 for aarch64 from genuine packages: 15 of 22 as AlmaLinux signed them. Their metadata bears
-//! no signature, as AlmaLinux's own. Held against what dnf chose.
+//! no signature, as AlmaLinux's own. Held against what dnf chose and made of them, and before a real rpm;
+//! their scripts run by an emulator.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::judge;
+use crate::oracle;
 use crate::program::osbuilder_in;
 
 /// The names of all that dnf installed but keys.
@@ -18,10 +20,10 @@ fn packages(list: &str) -> Vec<String> {
 }
 
 #[test]
-fn genuine_packages_of_alma_are_chosen_as_dnf_did_and_each_must_be_signed() {
-    let (Some(data), Some(oracle)) = (judge::data("rpm"), judge::data("oracle")) else { return };
+fn genuine_packages_of_alma_become_what_dnf_made_of_them_and_each_must_be_signed() {
+    let (Some(data), Some(answers)) = (judge::data("rpm"), judge::data("oracle")) else { return };
     let folder = tempfile::tempdir().unwrap();
-    let list = fs_err::read_to_string(oracle.join("dnf-el9-aarch64.pkgs")).unwrap();
+    let list = fs_err::read_to_string(answers.join("dnf-el9-aarch64.pkgs")).unwrap();
     let recipe = format!(
         "distribution = \"alma\"\nversion = \"9\"\narchitecture = \"aarch64\"\npackages = {:?}\n\n\
          [sources]\nmirrors = [\"file://{}\"]\n",
@@ -55,6 +57,14 @@ fn genuine_packages_of_alma_are_chosen_as_dnf_did_and_each_must_be_signed() {
     let (status, told) = run(&build, &keys[..1]);
     assert_ne!(status, Some(0), "{told}");
     assert!(told.contains("nobody vouches for the package"), "{told}");
-    let (_, told) = run(&build, &keys);
-    assert!(!told.contains("nobody vouches"), "{told}");
+    if judge::is_missing(&["qemu-aarch64-static"]) {
+        return;
+    }
+    let (status, told) = run(&[&build[..], &["--keep-database"]].concat(), &keys);
+    assert_eq!(status, Some(0), "{told}");
+    assert!(!told.contains("did not run"), "{told}");
+    let tree = folder.path().join("g");
+    // `/lib64` is a link that one package brings and others before it put files behind.
+    oracle::compare(&tree, (&answers.join("dnf-el9-aarch64.tsv"), 4000), &[]);
+    oracle::judged_by_rpm(&tree, &answers.join("dnf-el9-aarch64.pkgs"), &[]);
 }

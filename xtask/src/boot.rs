@@ -1,6 +1,7 @@
 //! Guests for both inits, as image and as initrd, made from the host's Debian mirror and started:
-//! the agent answers. Likewise such of Alpine, with Debian's kernel. For another processor too, if one
-//! is named: then packages' scripts run by an emulator, which takes minutes.
+//! the agent answers. Likewise such of Alpine, with Debian's kernel, and of AlmaLinux (`boot_alma.rs`).
+//! For another processor too, if one is named: then packages' scripts run by an emulator, which takes
+//! minutes.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +9,7 @@ use std::process::Command;
 use fs_err::os::unix::fs::FileExt as _;
 
 use crate::peer::Mirrors;
-use crate::{Outcome, medium, peer, say};
+use crate::{Outcome, boot_alma, medium, peer, say};
 
 /// Form, init, further options of `osbuilder boot`. A measured image comes with the line that the
 /// kernel checks it by.
@@ -39,9 +40,18 @@ fn flipped(form: &str) -> u64 {
 const FOREIGN_GUESTS: &[(&str, &str, &[&str])] =
     &[("initrd", "agent", &[]), ("image", "systemd", &[])];
 
-/// Runs the task for this machine's processor.
+/// Runs the task for this machine's processor, and for another one with AlmaLinux.
 pub(crate) fn run() -> Outcome {
-    in_folder(std::env::consts::ARCH, GUESTS, true)
+    in_folder(|work, mirrors| {
+        boot_all(std::env::consts::ARCH, GUESTS, (work, mirrors))?;
+        boot_alpine(work, mirrors)?;
+        boot_alma::run(work, mirrors)
+    })
+}
+
+/// Runs the part of AlmaLinux alone.
+pub(crate) fn run_alma() -> Outcome {
+    in_folder(boot_alma::run)
 }
 
 /// Runs the task for another processor.
@@ -49,15 +59,14 @@ pub(crate) fn run_foreign(architecture: &str) -> Outcome {
     let mut program = peer::start("make");
     program.args(["program", &format!("ARCH={architecture}")]).current_dir(peer::checkout());
     peer::run(&mut program)?;
-    in_folder(architecture, FOREIGN_GUESTS, false)
+    in_folder(|work, mirrors| boot_all(architecture, FOREIGN_GUESTS, (work, mirrors)))
 }
 
-fn in_folder(architecture: &str, guests: &[(&str, &str, &[&str])], alpine: bool) -> Outcome {
+/// Runs a part in a folder of its own, with the host's mirrors.
+fn in_folder(part: impl FnOnce(&Path, &Mirrors) -> Outcome) -> Outcome {
     let work = std::env::temp_dir().join(format!("osbuilder-boot-{}", std::process::id()));
     fs_err::create_dir_all(&work)?;
-    let mirrors = peer::host_mirrors()?;
-    let outcome = boot_all(architecture, guests, (&work, &mirrors))
-        .and_then(|()| if alpine { boot_alpine(&work, &mirrors) } else { Ok(()) });
+    let outcome = part(&work, &peer::host_mirrors()?);
     fs_err::remove_dir_all(&work)?;
     outcome
 }
@@ -114,14 +123,15 @@ fn boot_alpine(work: &Path, mirrors: &Mirrors) -> Outcome {
     Ok(())
 }
 
-fn osbuilder(work: &Path) -> Command {
+/// Our program with the task's own cache.
+pub(crate) fn osbuilder(work: &Path) -> Command {
     let mut command = peer::start(peer::osbuilder());
     command.args(["--cache".as_ref(), work.join("cache").as_os_str()]);
     command
 }
 
 /// What starts a guest, with Debian's kernel.
-fn starter(
+pub(crate) fn starter(
     guest: &Path,
     (architecture, options): (&str, &[&str]),
     (work, mirrors): (&Path, &Mirrors),

@@ -101,8 +101,9 @@ fn step(name: &str, work: impl FnOnce() -> Outcome) -> Outcome {
     Ok(())
 }
 
+/// Whether nothing may be skipped.
 #[expect(clippy::disallowed_methods, reason = "CI says by a variable that nothing may be skipped")]
-fn is_ci() -> bool {
+pub(crate) fn is_ci() -> bool {
     std::env::var_os("CI").is_some()
 }
 

@@ -6,7 +6,9 @@ mod apk;
 mod bench;
 mod bench_rpm;
 mod boot;
+mod boot_alma;
 mod check;
+mod emulated;
 mod faults;
 mod forms;
 mod fuzz;
@@ -34,7 +36,7 @@ const USAGE: &str = "\
 usage: cargo xtask TASK
 
   test               every check
-  boot [ARCH]        build guests for both inits and start them, perhaps of another processor
+  boot [ARCH | alma] build guests for both inits and start them, perhaps of another processor
   parity [CASE …]    compare our trees path by path with mmdebstrap's, apk's, dnf's (needs root)
   handlers [CASE …]  compare trees made by built-in handlers with those of the sandbox
   solver [NUMBER]    compare our choice of rpm packages with dnf's and zypper's (needs root)
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["test"] => check::run(),
         ["boot"] => boot::run(),
+        ["boot", "alma"] => boot::run_alma(),
         ["boot", architecture] => boot::run_foreign(architecture),
         ["parity", cases @ ..] => parity::run(cases),
         ["handlers", cases @ ..] => handlers::run(cases),

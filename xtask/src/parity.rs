@@ -44,7 +44,7 @@ const EPOCH: &str = "1700000000";
 pub(crate) struct Known {
     /// A path, or a path with a final `*`.
     path: String,
-    /// Where it occurs; everywhere, if empty.
+    /// Where it occurs, each a case or the beginning of some with a final `*`; everywhere, if empty.
     #[serde(default)]
     cases: Vec<String>,
     /// Why it is no fault. For people; the comparison does not use it.
@@ -100,12 +100,13 @@ pub(crate) fn compare(name: &str, (ours, theirs): (&Tree, &Tree), known: &[Known
     let mut paths: Vec<&String> = ours.keys().chain(theirs.keys()).collect();
     paths.sort();
     paths.dedup();
+    let fits = |pattern: &str, text: &str| match pattern.strip_suffix('*') {
+        Some(start) => text.starts_with(start),
+        None => text == pattern,
+    };
     let applies = |known: &Known, path: &str| {
-        let here = known.cases.is_empty() || known.cases.iter().any(|case| case == name);
-        here && match known.path.strip_suffix('*') {
-            Some(start) => path.starts_with(start),
-            None => path == known.path,
-        }
+        let here = known.cases.is_empty() || known.cases.iter().any(|case| fits(case, name));
+        here && fits(&known.path, path)
     };
     let mut unexplained = Vec::new();
     for path in paths.into_iter().filter(|path| ours.get(*path) != theirs.get(*path)) {

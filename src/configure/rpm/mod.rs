@@ -22,7 +22,7 @@ use crate::epoch::Epoch;
 use crate::package::rpm::scripts::{Body, Moment, Watched};
 use crate::sandbox::{Limits, Prepared};
 use crate::tree::{Content, Inode, Kind, Meta, Tree, TreePath};
-use crate::unpack::rpm::{Entry, Package, Packages};
+use crate::unpack::rpm::{Entry, Listed, Package, Packages};
 use run::Run;
 use triggers::Fired;
 
@@ -89,7 +89,7 @@ fn run_all(mut tree: Tree, packages: &[Package], bench: &Bench<'_>) -> Result<Tr
     put_scripts(&mut tree, packages, bench)?;
     let fired = triggers::fired(packages);
     let steps = steps(packages, &fired);
-    make_mount_points(&mut tree, epoch)?;
+    make_mount_points(&mut tree, packages, epoch)?;
     let mut place = arrival::steps(&tree, brought(packages, &steps));
     for path in MOUNT_POINTS {
         place.remove(&TreePath::parse(path)?);
@@ -112,8 +112,10 @@ fn run_all(mut tree: Tree, packages: &[Package], bench: &Bench<'_>) -> Result<Tr
         for entry in of_step.iter().flat_map(|package| &package.entries) {
             give_owner(&mut tree, entry, &names);
         }
+        let standing = standing(of_step, &disk);
         let mark: Mark<'_> = &mut |path, marks| run.sandbox().mark(path, marks);
         layout(&tree, bench).write(&disk, &here, &mut baseline, mark)?;
+        layout(&tree, bench).take_over(&disk, &standing, &mut baseline, mark)?;
         let last = step.packages.end.saturating_sub(1);
         let last_fired = fired.get(last);
         run.triggers(last_fired.map_or(&[][..], |fired| &fired.before_script))?;
@@ -134,11 +136,26 @@ fn layout<'a>(tree: &'a Tree, bench: &'a Bench<'_>) -> Layout<'a> {
     Layout { tree, contents: bench.store, threads }
 }
 
-/// Makes the mount points that no package brings.
-fn make_mount_points(tree: &mut Tree, epoch: Epoch) -> Result<(), Error> {
-    let meta = Meta { mtime: epoch.clamp(i64::MAX), ..Meta::root(0o755) };
-    for path in MOUNT_POINTS {
-        tree.make_directories(&TreePath::parse(path)?, &meta)?;
+/// The directories that packages bring and that are there already: scripts have made them, or files of
+/// packages that do not own them. In the order of paths.
+fn standing(packages: &[Package], disk: &Disk) -> Vec<TreePath> {
+    let entries = packages.iter().flat_map(|package| &package.entries);
+    let brought = entries.filter(|entry| entry.is_directory && entry.is_new);
+    let mut standing: Vec<TreePath> = brought.map(|entry| entry.place.clone()).collect();
+    standing.retain(|path| disk.has_directory(path));
+    standing.sort();
+    standing
+}
+
+/// Makes the mount points that no package brings, with the permissions of one that lists them as ghosts:
+/// its own script cannot give them, since it sees what is mounted there.
+fn make_mount_points(tree: &mut Tree, packages: &[Package], epoch: Epoch) -> Result<(), Error> {
+    let listed = || packages.iter().flat_map(|package| &package.listed);
+    for name in MOUNT_POINTS {
+        let is_it = |listed: &&Listed| listed.path.strip_prefix(b"/") == Some(name.as_bytes());
+        let mode = listed().find(is_it).map_or(0o755, |listed| listed.mode);
+        let meta = Meta { mtime: epoch.clamp(i64::MAX), ..Meta::root(mode) };
+        tree.make_directories(&TreePath::parse(name)?, &meta)?;
     }
     Ok(())
 }

@@ -235,4 +235,6 @@ pub enum Error {
 }
 
 #[cfg(test)]
+pub(crate) mod builder;
+#[cfg(test)]
 mod tests;

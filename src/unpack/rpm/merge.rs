@@ -2,16 +2,20 @@
 //!
 //! In come packages in the order of installing them; out come the tree, what each package brings, and
 //! what became of each of its files. Everything happens in memory, so that a conflict is found before
-//! anything is written. rpm's rules (`lib/transaction.c`, `lib/fsm.c`):
+//! anything is written. rpm's rules (`lib/transaction.c`, `lib/fprint.c`, `lib/fsm.c`):
 //!
-//! - a directory that is there gets the permissions of the last package that has it; one behind a link
-//!   is used where it is;
-//! - a path leads through symbolic links that are there, but never out of the tree;
-//! - a file of two packages is one if type and content agree; anything else is a conflict;
-//! - a ghost is owned and not brought.
+//! - a path leads through symbolic links, but never out of the tree;
+//! - what two packages have at one place is decided in `fate.rs`;
+//! - a ghost is owned and not brought;
+//! - a directory behind a link is used where it is.
+//!
+//! Links of all packages count from the beginning, as where rpm looks for conflicts. On a disk it takes a
+//! script that makes them before the first package comes, and distributions whose packages use a link
+//! that another one brings, such as `/lib64`, have that script.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::fate::{self, Fate};
 use super::load::Rpm;
 use super::{Entry, Error};
 use crate::package::PackageName;
@@ -24,33 +28,39 @@ pub(super) struct Merged {
     pub(super) tree: Tree,
     /// For each package, what it brings, in the order of its header.
     pub(super) entries: Vec<Vec<Entry>>,
-    /// For each package, what became of each of its files, by rpm's numbers.
-    pub(super) states: Vec<Vec<u8>>,
+    /// For each package, what became of each of its files.
+    pub(super) fates: Vec<Vec<Fate>>,
 }
 
 /// Lays packages out in their order.
 pub(super) fn merge(rpms: &[&(PackageName, Rpm)], mtime: i64) -> Result<Merged, Error> {
     let tree = Tree::new(Meta { mtime, ..Meta::root(0o755) });
-    let mut merge = Merge { tree, rpms, mtime, owners: BTreeMap::new(), entries: Vec::new() };
-    let mut states = Vec::new();
-    for (number, (_, rpm)) in rpms.iter().enumerate() {
+    let brought = BTreeSet::new();
+    let mut merge = Merge { tree, rpms, mtime, brought, entries: Vec::new() };
+    merge.lead_links()?;
+    let place = |file: &File| Ok(merge.tree.resolve_parent(&file.path)?);
+    let places = rpms.iter().map(|(_, rpm)| rpm.files.iter().map(place).collect());
+    let places: Vec<Vec<TreePath>> = places.collect::<Result<_, Error>>()?;
+    let fates = fate::decide(rpms, &places)?;
+    for (number, ((_, rpm), (places, fates))) in
+        rpms.iter().zip(places.into_iter().zip(&fates)).enumerate()
+    {
         merge.entries.push(Vec::new());
         let mut links = BTreeMap::new();
-        for (at, file) in rpm.files.iter().enumerate().filter(|(_, file)| !file.is_ghost()) {
-            merge.place((number, at), file, &mut links)?;
+        let files = rpm.files.iter().zip(places).zip(fates).enumerate();
+        for (at, ((file, place), fate)) in files.filter(|(_, ((file, _), _))| !file.is_ghost()) {
+            merge.place((number, at), file, (place, *fate), &mut links)?;
         }
-        // Whether a file is there, was skipped for its colour, or is a ghost: here all is as usual.
-        states.push(vec![0; rpm.files.len()]);
     }
-    Ok(Merged { tree: merge.tree, entries: merge.entries, states })
+    Ok(Merged { tree: merge.tree, entries: merge.entries, fates })
 }
 
 struct Merge<'a> {
     tree: Tree,
     rpms: &'a [&'a (PackageName, Rpm)],
     mtime: i64,
-    /// Whose file is at a place that is no directory: the package's number and the file's.
-    owners: BTreeMap<TreePath, (usize, usize)>,
+    /// What is there because of a package that has it.
+    brought: BTreeSet<TreePath>,
     entries: Vec<Vec<Entry>>,
 }
 
@@ -58,29 +68,43 @@ struct Merge<'a> {
 type Links = BTreeMap<(u64, u64), InodeId>;
 
 impl Merge<'_> {
+    /// Makes the symbolic links of all packages, those first that others may lead through.
+    fn lead_links(&mut self) -> Result<(), Error> {
+        let files = self.rpms.iter().flat_map(|(_, rpm)| &rpm.files);
+        let is_link =
+            |file: &&File| matches!(file.kind, files::Kind::Symlink(_)) && !file.is_ghost();
+        let mut links: Vec<&File> = files.filter(is_link).collect();
+        links.sort_by_key(|file| file.path.names().count());
+        for file in links {
+            let place = self.tree.resolve_parent(&file.path)?;
+            if self.tree.get(&place).is_none()
+                && let files::Kind::Symlink(target) = &file.kind
+            {
+                self.make_parents(&place)?;
+                let meta = Meta { mtime: file.mtime, ..Meta::root(0o777) };
+                self.tree.insert(&place, Inode { meta, kind: Kind::Symlink(target.clone()) })?;
+            }
+        }
+        Ok(())
+    }
+
     fn place(
         &mut self,
         (number, at): (usize, usize),
         file: &File,
+        (place, fate): (TreePath, Fate),
         links: &mut Links,
     ) -> Result<(), Error> {
-        let place = self.tree.resolve_parent(&file.path)?;
-        if file.kind == files::Kind::Directory {
-            let is_new = self.tree.get(&place).is_none();
-            let place = self.place_directory(number, file, place)?;
-            self.note(number, file, (place, is_new));
-            return Ok(());
-        }
-        if matches!(self.tree.get(&place).map(|inode| &inode.kind), Some(Kind::Directory(_))) {
-            let package = self.name(number).to_string();
-            return Err(Error::FileOverDirectory { path: file.path.clone(), package });
-        }
-        if let Some(owner) = self.owners.get(&place).copied() {
-            self.check_same((number, at), owner, file)?;
-        }
-        self.put((number, at), file, &place, links)?;
-        self.owners.insert(place.clone(), (number, at));
-        self.note(number, file, (place, true));
+        let place = match (fate, &file.kind) {
+            (Fate::OtherColor, _) => return Ok(()),
+            (_, files::Kind::Directory) => self.place_directory((number, fate), file, place)?,
+            (Fate::Same, _) => place,
+            (Fate::Written, _) => {
+                self.put((number, at), file, &place, links)?;
+                place
+            }
+        };
+        self.note(number, file, place);
         Ok(())
     }
 
@@ -89,7 +113,8 @@ impl Merge<'_> {
         name
     }
 
-    fn note(&mut self, number: usize, file: &File, (place, is_new): (TreePath, bool)) {
+    fn note(&mut self, number: usize, file: &File, place: TreePath) {
+        let is_new = self.brought.insert(place.clone());
         if let Some(entries) = self.entries.get_mut(number) {
             entries.push(Entry {
                 place,
@@ -105,7 +130,7 @@ impl Merge<'_> {
     /// Makes a directory, or gives one that is there what this package says of it. Returns where it is.
     fn place_directory(
         &mut self,
-        number: usize,
+        (number, fate): (usize, Fate),
         file: &File,
         place: TreePath,
     ) -> Result<TreePath, Error> {
@@ -120,14 +145,14 @@ impl Merge<'_> {
                 let kind = Kind::Directory(BTreeMap::new());
                 self.tree.insert(&place, Inode { meta, kind })?;
             }
+            Some(Kind::Directory(_)) if fate == Fate::Same => {}
             Some(Kind::Directory(_)) => {
                 if let Some(inode) = self.tree.get_mut(&place) {
                     inode.meta = meta;
                 }
             }
             Some(_) => {
-                let owner = self.owners.get(&place).map_or(number, |(owner, _)| *owner);
-                let owner = self.name(owner).to_string();
+                let owner = self.name(number).to_string();
                 return Err(Error::DirectoryOverFile { path: file.path.clone(), owner });
             }
         }
@@ -142,32 +167,6 @@ impl Merge<'_> {
         Ok(())
     }
 
-    /// A file of two packages must be the same in both.
-    fn check_same(
-        &self,
-        (number, at): (usize, usize),
-        (owner, other): (usize, usize),
-        file: &File,
-    ) -> Result<(), Error> {
-        let of = |number: usize| self.rpms.get(number).map(|(_, rpm)| rpm);
-        let (Some(new), Some(old)) = (of(number), of(owner)) else { return Ok(()) };
-        let same = match (&file.kind, old.files.get(other).map(|file| &file.kind)) {
-            (files::Kind::Regular { .. }, Some(files::Kind::Regular { .. })) => {
-                new.content(at) == old.content(other)
-            }
-            (kind, Some(known)) => kind == known,
-            (_, None) => true,
-        };
-        if same {
-            return Ok(());
-        }
-        Err(Error::Conflict {
-            path: file.path.clone(),
-            first: self.name(owner).to_string(),
-            second: self.name(number).to_string(),
-        })
-    }
-
     /// Puts a file that is no directory at its place.
     fn put(
         &mut self,
@@ -176,6 +175,10 @@ impl Merge<'_> {
         place: &TreePath,
         links: &mut Links,
     ) -> Result<(), Error> {
+        if matches!(self.tree.get(place).map(|inode| &inode.kind), Some(Kind::Directory(_))) {
+            let package = self.name(number).to_string();
+            return Err(Error::FileOverDirectory { path: file.path.clone(), package });
+        }
         self.make_parents(place)?;
         let kind = match &file.kind {
             files::Kind::Regular { .. } => {
@@ -220,3 +223,6 @@ impl Merge<'_> {
         Ok(meta)
     }
 }
+
+#[cfg(test)]
+mod tests;

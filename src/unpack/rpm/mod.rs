@@ -4,6 +4,7 @@
 //! of installing. Packages know owners by name; who has which number is known only while scripts run,
 //! so until then root has everything.
 
+mod fate;
 mod load;
 mod merge;
 #[cfg(test)]
@@ -12,7 +13,6 @@ mod tests;
 use std::io::{self, Read};
 
 use super::{Error, Installed, Unpacked, load_all};
-use crate::distro::Architecture;
 use crate::epoch::Epoch;
 use crate::event::Listener;
 use crate::lock::LockedPackage;
@@ -25,6 +25,7 @@ use crate::package::rpm::scripts::{self, Condition, Script, Triggers, Watched};
 use crate::recipe::Recipe;
 use crate::store::Store;
 use crate::tree::{Content, Inode, Kind, Meta, Tree, TreePath};
+use fate::Fate;
 use load::Rpm;
 
 /// Packages in the order of installing them.
@@ -55,6 +56,8 @@ pub struct Listed {
     pub path: Box<[u8]>,
     /// Whether it counts as installed.
     pub is_there: bool,
+    /// Permission bits.
+    pub mode: u16,
 }
 
 impl Listed {
@@ -162,21 +165,21 @@ pub(super) fn unpack(opened: Opened, recipe: &Recipe, epoch: Epoch) -> Result<Un
         infos.extend(info::parse(record).map_err(|error| failed(name, error))?);
     }
     let all: Vec<_> = rpms.iter().map(|(_, rpm)| &rpm.head.header).zip(&infos).collect();
-    let sequence = order(&all, color(recipe.architecture));
+    let sequence = order(&all, COLOR);
     let rpms: Vec<&(PackageName, Rpm)> =
         sequence.iter().filter_map(|number| rpms.get(*number)).collect();
     let mtime = epoch.clamp(i64::MAX);
     let merged = merge::merge(&rpms, mtime)?;
-    let (mut tree, entries, states) = (merged.tree, merged.entries, merged.states);
-    write_database(&mut tree, &rpms, &states, (recipe, epoch))?;
+    let (mut tree, entries, fates) = (merged.tree, merged.entries, merged.fates);
+    write_database(&mut tree, &rpms, &fates, (recipe, epoch))?;
     let records = sequence.iter().filter_map(|number| records.get(*number));
-    let packages = rpms.iter().zip(entries).zip(records);
-    let packages = packages.map(|(((name, rpm), entries), record)| Package {
+    let packages = rpms.iter().zip(entries.into_iter().zip(&fates)).zip(records);
+    let packages = packages.map(|(((name, rpm), (entries, fates)), record)| Package {
         name: name.clone(),
         scripts: scripts::scripts(&rpm.head.header),
         triggers: [Watched::Packages, Watched::Files, Watched::AllFiles]
             .map(|watched| scripts::triggers(&rpm.head.header, watched)),
-        listed: listed(rpm),
+        listed: listed(rpm, fates),
         record: record.clone(),
         entries,
     });
@@ -184,26 +187,31 @@ pub(super) fn unpack(opened: Opened, recipe: &Recipe, epoch: Epoch) -> Result<Un
 }
 
 /// What the header of a package lists.
-fn listed(rpm: &Rpm) -> Vec<Listed> {
-    let listed =
-        |file: &File| Listed { path: [b"/", file.path.as_bytes()].concat().into(), is_there: true };
-    rpm.files.iter().map(listed).collect()
+fn listed(rpm: &Rpm, fates: &[Fate]) -> Vec<Listed> {
+    let listed = |(file, fate): (&File, &Fate)| Listed {
+        path: [b"/", file.path.as_bytes()].concat().into(),
+        is_there: *fate != Fate::OtherColor,
+        mode: file.mode,
+    };
+    rpm.files.iter().zip(fates).map(listed).collect()
 }
 
 /// Puts rpm's database into the tree.
 fn write_database(
     tree: &mut Tree,
     rpms: &[&(PackageName, Rpm)],
-    states: &[Vec<u8>],
+    fates: &[Vec<Fate>],
     (recipe, epoch): (&Recipe, Epoch),
 ) -> Result<(), Error> {
-    let installed = rpms.iter().zip(states).map(|((_, rpm), states)| database::Installed {
+    let states: Vec<Vec<u8>> =
+        fates.iter().map(|fates| fates.iter().map(|fate| fate.state()).collect()).collect();
+    let installed = rpms.iter().zip(&states).map(|((_, rpm), states)| database::Installed {
         signature: &rpm.head.signature,
         header: &rpm.head.header,
         states,
     });
     let time = u32::try_from(epoch.seconds()).unwrap_or(u32::MAX);
-    let transaction = Transaction { time, color: color(recipe.architecture) };
+    let transaction = Transaction { time, color: COLOR };
     let bytes = database::database(&installed.collect::<Vec<_>>(), transaction);
     let bytes = bytes.map_err(|source| Error::Database(Box::new(source)))?;
     let meta = |mode| Meta { mtime: epoch.clamp(i64::MAX), ..Meta::root(mode) };
@@ -220,10 +228,6 @@ fn write_database(
 /// Where rpm has its database unless a distribution says otherwise.
 const DATABASE: &str = "var/lib/rpm";
 
-/// Which colours of files rpm takes there: those that once had 32 bits as well take both.
-const fn color(architecture: Architecture) -> u32 {
-    match architecture {
-        Architecture::X86_64 | Architecture::S390x => 3,
-        Architecture::Aarch64 | Architecture::Ppc64le => 0,
-    }
-}
+/// Which colours of files rpm takes: programs of 32 bits and of 64, on each of the processors that there
+/// are guests for (`_transaction_color` in rpm's `installplatform`).
+const COLOR: u32 = 3;

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::digest::Digest;
+use crate::distro::Architecture;
 use crate::event::nobody;
 use crate::recipe::{Options, Request, Surroundings};
 

@@ -7,7 +7,7 @@ use crate::unpack::rpm::Listed;
 
 /// A package with paths.
 fn package(name: &str, paths: &[&str]) -> Package {
-    let listed = |path: &&str| Listed { path: path.as_bytes().into(), is_there: true };
+    let listed = |path: &&str| Listed { path: path.as_bytes().into(), is_there: true, mode: 0o644 };
     Package {
         name: name.parse().unwrap(),
         scripts: Vec::new(),
