@@ -70,6 +70,10 @@ fn choose(step: Step, errno: Errno, settings: Settings) -> Option<&'static str> 
              `--security-opt systempaths=unconfined` (Docker) or `--security-opt unmask=ALL` \
              (Podman) uncovers them",
         ),
+        (Step::Name, Errno::PERM) => Some(
+            "most likely a container's filter of system calls forbids it; \
+             `--security-opt seccomp=unconfined` lifts that of Docker and Podman",
+        ),
         (Step::Filter, Errno::BUSY) => {
             Some("another filter with a listener is in force; run outside of that sandbox")
         }
@@ -113,6 +117,7 @@ mod tests {
     fn s18_other_refusals_are_not_blamed_on_namespaces() {
         let settings = Settings { most: Some(0), ..Settings::default() };
         assert!(choose(Step::Proc, Errno::PERM, settings).unwrap().contains("systempaths"));
+        assert!(choose(Step::Name, Errno::PERM, settings).unwrap().contains("seccomp=unconfined"));
         assert_eq!(choose(Step::Pivot, Errno::PERM, settings), None);
         assert_eq!(choose(Step::Memory, Errno::NOMEM, settings), None);
         assert!(choose(Step::Init, Errno::AGAIN, settings).unwrap().contains("ulimit -u"));
