@@ -20,16 +20,10 @@ use crate::judge;
 const ASKING: &str = "what-the-job-asks-for";
 
 /// Where several packages do equally well, and libsolv takes another one.
-const EQUALS: [(&str, &str); 2] = [
-    (
-        "choose/enhanced.t",
-        "of equals libsolv takes one that enhances a package; enhancements are not read",
-    ),
-    (
-        "choose/suggested.t",
-        "of equals libsolv takes one that a package suggests; suggestions are not read",
-    ),
-];
+const EQUALS: [(&str, &str); 1] = [(
+    "choose/enhanced.t",
+    "of equals libsolv takes one that enhances a package; enhancements are not read",
+)];
 
 /// Repositories, and what is asked of them.
 #[derive(Debug, Default, Clone)]
@@ -121,6 +115,7 @@ fn tag(case: &mut Case, line: &str) {
         "Obs" => Sort::Obsoletes,
         "Rec" => Sort::Recommends,
         "Sup" => Sort::Supplements,
+        "Sug" => Sort::Suggests,
         "Fls" => return package.files.push(value.to_owned()),
         _ => return,
     };

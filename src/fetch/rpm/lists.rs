@@ -26,7 +26,7 @@ const MAX_MODULES: u64 = 64 << 20;
 pub(super) type From<'a> = Option<(&'a Transport, &'a Url)>;
 
 /// The kind of the store's records of packages' records. Its number grows with each change of their form.
-const RECORDS: &str = "rpm-packages-2";
+const RECORDS: &str = "rpm-packages-3";
 
 /// The records of all packages.
 pub(super) fn packages(from: From<'_>, repomd: &Repomd, store: &Store) -> Result<Vec<u8>, Refusal> {

@@ -7,7 +7,7 @@
 //! N  name  architecture  epoch  version  release  size  digest  built  place
 //! P  name [operator version]        provides; in the same way R (requires), C (conflicts),
 //!                                   O (obsoletes), W (recommends),
-//!                                   S (supplements)
+//!                                   S (supplements), G (suggests)
 //! F  path                           a file
 //! ```
 
@@ -50,6 +50,8 @@ pub struct Info<'a> {
     pub recommends: Vec<Dependency<'a>>,
     /// With what it asks to be installed, too.
     pub supplements: Vec<Dependency<'a>>,
+    /// What it would rather have than something else that does as well.
+    pub suggests: Vec<Dependency<'a>>,
     /// Its files, or those that a repository lists first.
     pub files: Vec<&'a str>,
     /// Whether it has relations that cannot be understood, so that it cannot be installed.
@@ -71,16 +73,19 @@ pub enum Sort {
     Recommends,
     /// With what it asks to be installed, too.
     Supplements,
+    /// What it would rather have than something else.
+    Suggests,
 }
 
 impl Sort {
-    const ALL: [(Self, &'static str); 6] = [
+    const ALL: [(Self, &'static str); 7] = [
         (Self::Provides, "P"),
         (Self::Requires, "R"),
         (Self::Conflicts, "C"),
         (Self::Obsoletes, "O"),
         (Self::Recommends, "W"),
         (Self::Supplements, "S"),
+        (Self::Suggests, "G"),
     ];
 
     const fn letter(self) -> &'static str {
@@ -91,6 +96,7 @@ impl Sort {
             Self::Obsoletes => "O",
             Self::Recommends => "W",
             Self::Supplements => "S",
+            Self::Suggests => "G",
         }
     }
 }
@@ -199,6 +205,7 @@ pub fn of_header(header: &Header) -> Result<String, Error> {
     draft.begin(&identity);
     let [recommend, recommended_version, recommend_flags] = tag::RECOMMEND;
     let [supplement, supplemented_version, supplement_flags] = tag::SUPPLEMENT;
+    let [suggest, suggested_version, suggest_flags] = tag::SUGGEST;
     for (sort, name, version, flags) in [
         (Sort::Provides, tag::PROVIDE_NAME, tag::PROVIDE_VERSION, tag::PROVIDE_FLAGS),
         (Sort::Requires, tag::REQUIRE_NAME, tag::REQUIRE_VERSION, tag::REQUIRE_FLAGS),
@@ -206,6 +213,7 @@ pub fn of_header(header: &Header) -> Result<String, Error> {
         (Sort::Obsoletes, tag::OBSOLETE_NAME, tag::OBSOLETE_VERSION, tag::OBSOLETE_FLAGS),
         (Sort::Recommends, recommend, recommended_version, recommend_flags),
         (Sort::Supplements, supplement, supplemented_version, supplement_flags),
+        (Sort::Suggests, suggest, suggested_version, suggest_flags),
     ] {
         let (mut versions, mut flags) = (header.texts(version), header.numbers(flags));
         for name in header.texts(name) {
@@ -261,7 +269,7 @@ pub fn parse(text: &str) -> Result<Vec<Info<'_>>, Error> {
         let sort = Sort::ALL.iter().find(|(_, known)| *known == letter).ok_or(Error::Line)?.0;
         if let Err(_unreadable) = info.add(sort, name, (operator, version)) {
             // What cannot be understood is no help, and no obstacle if it is only offered.
-            let offered = [Sort::Provides, Sort::Recommends, Sort::Supplements];
+            let offered = [Sort::Provides, Sort::Recommends, Sort::Supplements, Sort::Suggests];
             info.unsupported |= !offered.contains(&sort);
         }
     }
@@ -286,6 +294,7 @@ impl<'a> Info<'a> {
             Sort::Conflicts => self.conflicts.push(Dependency::new(name, operator, version)?),
             Sort::Recommends => self.recommends.push(Dependency::new(name, operator, version)?),
             Sort::Supplements => self.supplements.push(Dependency::new(name, operator, version)?),
+            Sort::Suggests => self.suggests.push(Dependency::new(name, operator, version)?),
         }
         Ok(())
     }
@@ -318,6 +327,7 @@ fn first_line<'a>(fields: &mut dyn Iterator<Item = &'a str>) -> Result<Info<'a>,
         obsoletes: Vec::new(),
         recommends: Vec::new(),
         supplements: Vec::new(),
+        suggests: Vec::new(),
         files: Vec::new(),
         unsupported: false,
     })

@@ -113,7 +113,8 @@ impl Visitor for Reader {
             "obsoletes" => self.sort = Some(Sort::Obsoletes),
             "recommends" => self.sort = Some(Sort::Recommends),
             "supplements" => self.sort = Some(Sort::Supplements),
-            "suggests" | "enhances" => self.sort = None,
+            "suggests" => self.sort = Some(Sort::Suggests),
+            "enhances" => self.sort = None,
             "entry" => self.entry(element)?,
             _ => {}
         }

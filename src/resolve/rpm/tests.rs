@@ -28,6 +28,7 @@ fn records(text: &str) -> String {
                 "O" => Sort::Obsoletes,
                 "W" => Sort::Recommends,
                 "S" => Sort::Supplements,
+                "G" => Sort::Suggests,
                 _ => panic!("{letter}"),
             };
             let words: Vec<_> = relation.split(' ').collect();
@@ -75,6 +76,10 @@ fn packages_are_chosen_by_rpm_s_rules() {
         ("a 1; R rpmlib(FileDigests) LE 4.6.0-1", "a", "a 1"),
         ("a 1; C a LT 1; C (b and c)\n b 1\n c 1", "a,b", "a 1,b 1"),
         ("a 1; W b\n b 1", "a", "a 1"),
+        ("a 1; R lang; G min\n all 1; P lang\n min 1; P lang", "a", "a 1,min 1"),
+        ("a 1; R lang; W min\n all 1; P lang\n min 1; P lang; C a", "a", "a 1,all 1"),
+        ("a 1; R (b if c); W b\n b 1\n c 1", "a", "a 1"),
+        ("a 1; R b; G b LT 2\n b 1\n b 2", "a", "a 1,b 2"),
     ] {
         let asked: Vec<_> = asked.split(',').collect();
         assert_eq!(chosen(world, &asked, false).unwrap().join(","), expected, "{world}");

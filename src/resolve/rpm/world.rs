@@ -3,7 +3,8 @@
 //! The repositories' packages, the architecture and what is asked for come in. rpm's rules are these:
 //! of packages with one name only one is installed; what a package obsoletes cannot be installed with
 //! it; a file is provided by whoever has it. Of several that meet a requirement one is taken of which
-//! there is no later version, one with that very name first, then who provides the latest version.
+//! there is no later version, one first that whoever requires it also suggests or recommends, then one
+//! with that very name, then who provides the latest version.
 //! Specification: rpm-dependencies(7); for the preferences libsolv's `policy.c`.
 
 use std::cell::RefCell;
@@ -164,6 +165,21 @@ impl<'a> World<'a> {
         ranked.into_iter().map(|(.., id)| id).collect()
     }
 
+    /// Puts those first that a package suggests or recommends, of which there is no later version.
+    fn prefer_suggested(&self, info: &Info<'_>, groups: &mut [Vec<Id>]) {
+        let suggestions = info.suggests.iter().chain(&info.recommends);
+        let meant = suggestions.flat_map(|suggestion| clause::packages(self, suggestion));
+        let is_latest = |id: &Id| self.named(self.name(*id)).first() == Some(id);
+        let meant: BTreeSet<Id> = meant.filter(is_latest).collect();
+        if !meant.is_empty() {
+            // Where a condition that does not hold is enough, nothing is better than anything.
+            let is_choice =
+                |group: &&mut Vec<Id>| group.iter().all(|id| self.candidate(*id).is_some());
+            let choices = groups.iter_mut().filter(is_choice);
+            choices.for_each(|group| group.sort_by_key(|id| !meant.contains(id)));
+        }
+    }
+
     /// What a candidate recommends and the chosen ones do not meet: groups of which one is wanted.
     pub fn recommended(&self, id: Id, chosen: &BTreeSet<Id>) -> Vec<Vec<Id>> {
         let candidate = self.candidate(id);
@@ -249,6 +265,7 @@ impl Universe for World<'_> {
             for requirement in &info.requires {
                 consequences.needs.extend(clause::needs(self, requirement));
             }
+            self.prefer_suggested(info, &mut consequences.needs);
             for conflict in &info.conflicts {
                 clause::refuse(self, conflict, id, &mut consequences);
             }
