@@ -67,7 +67,8 @@ pub(crate) fn run(words: &[&str]) -> Outcome {
         Tally { known: &known.difference, used: BTreeSet::new(), compared: 0, unexplained: 0 };
     let random = (0..random).map(world::random);
     for world in known.world.iter().cloned().chain(random) {
-        let repositories = world.write(&work.join("worlds").join(&world.name))?;
+        let folder = work.join("worlds").join(world.name.replace(' ', "-"));
+        let repositories = world.write(&folder)?;
         tally.compare(&world, &repositories, &work)?;
     }
     real(&mut tally, &work)?;
