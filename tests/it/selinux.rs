@@ -5,6 +5,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
+use osbuilder::distro::Architecture;
+use osbuilder::recipe;
 use osbuilder::selinux;
 use osbuilder::tree::{Content, Device, Inode, Kind, Meta, NoContents, Tree, TreePath};
 
@@ -169,6 +171,31 @@ fn every_label_is_the_one_of_libselinux() {
     }
     assert!(wrong.is_empty(), "{} of {compared}:\n{}", wrong.len(), wrong.join("\n"));
     assert!(compared > 1000, "{compared}");
+}
+
+/// Kata's builder wrote another list of repositories for SELinux, over the one with the keys.
+#[test]
+fn k6_labels_change_nothing_of_where_packages_come_from_and_who_must_have_signed() {
+    let environment = |selinux: &str| BTreeMap::from([("SELINUX".to_owned(), selinux.to_owned())]);
+    let surroundings = recipe::Surroundings {
+        host: Some(Architecture::X86_64),
+        without_agent: true,
+        ..recipe::Surroundings::default()
+    };
+    for distro in ["debian", "fedora", "centos", "azurelinux", "opensuse", "alpine"] {
+        let options = recipe::Options { distro: Some(distro.to_owned()), ..Default::default() };
+        let read = |selinux: &str| {
+            let environment = environment(selinux);
+            let (options, surroundings) = (&options, &surroundings);
+            let asked =
+                recipe::Request { file: None, environment: &environment, options, surroundings };
+            recipe::read(asked).unwrap().recipe
+        };
+        let (with, without) = (read("yes"), read("no"));
+        assert!(with.image.selinux && !without.image.selinux);
+        let plain = recipe::Recipe { image: without.image.clone(), ..with };
+        assert_eq!(format!("{plain:?}"), format!("{without:?}"), "{distro}");
+    }
 }
 
 #[test]
