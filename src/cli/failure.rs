@@ -133,8 +133,8 @@ impl From<osbuilder::Error> for Failure {
     }
 }
 
-/// Hides control characters, but keeps the line breaks of errors that are lists.
-fn printable(text: &str) -> String {
+/// Hides control characters, but keeps the line breaks of a text that is a list.
+pub(super) fn printable(text: &str) -> String {
     text.lines().map(unescaped_backslashes).collect::<Vec<_>>().join("\n")
 }
 

@@ -9,6 +9,7 @@ use osbuilder::store::directory;
 use osbuilder::tree::{Contents, Kind as FileKind, Tree, TreePath};
 
 use super::arguments::InspectArguments;
+use super::failure::printable;
 use super::{Failure, Kind, Session, failed, size};
 
 /// Shows the whole, lists a directory in it, or prints a file of it.
@@ -85,7 +86,7 @@ fn show_whole(guest: &Guest<'_>, file: &Path, session: &Session) -> Result<(), F
     rows.iter().for_each(|(name, value)| session.print(&format!("{name:>12}  {value}")));
     if let Some(text) = summary {
         session.print("");
-        session.print(text.trim_end());
+        session.print(&printable(text.trim_end()));
     }
     Ok(())
 }

@@ -128,6 +128,22 @@ fn files_of_every_form_are_listed_and_printed() {
 }
 
 #[test]
+fn s17_the_summary_file_of_an_image_does_not_steer_the_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    guest(&folder.path().join("rootfs"));
+    let summary = folder.path().join("rootfs/var/lib/osbuilder");
+    fs_err::create_dir_all(&summary).unwrap();
+    let text = "osbuilder:\n  version: \"\x1b]0;owned\x07\"\n";
+    fs_err::write(summary.join("osbuilder.yaml"), text).unwrap();
+    let (status, told) = pack(folder.path(), &["initrd", "--init", "agent"], &[]);
+    assert_eq!(status, Some(0), "{told}");
+    for asked in [&["inspect", "out"][..], &["inspect", "out", "--json"]] {
+        let shown = String::from_utf8(osbuilder_in(folder.path(), asked, &[]).stdout).unwrap();
+        assert!(shown.contains("owned") && !shown.contains(['\x1b', '\x07']), "{shown}");
+    }
+}
+
+#[test]
 fn an_initrd_is_packed_as_asked_and_what_the_kernel_does_not_read_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     guest(&folder.path().join("rootfs"));
