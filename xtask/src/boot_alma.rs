@@ -21,16 +21,9 @@ const NEEDS: &[Need] = &[
 /// Builds and starts them below `work`.
 pub(crate) fn run(work: &Path, mirrors: &Mirrors) -> Outcome {
     let Some(data) = medium::data("rpm")? else { return Ok(()) };
-    let missing = needs::missing(NEEDS).join("; ");
-    match (missing.is_empty(), check::is_ci()) {
-        (true, _) => {}
-        (false, true) => return Err(missing.into()),
-        (false, false) => return skip(&missing),
-    }
-    // Rust's library for that processor comes with rustup or not at all: no package brings one.
-    let mut library = peer::start("rustup");
-    if peer::run(library.args(["--quiet", "target", "add", TARGET])).is_err() {
-        return skip(&format!("rustup brings no library for {TARGET}"));
+    let missing = missing();
+    if !missing.is_empty() {
+        return if check::is_ci() { Err(missing.into()) } else { skip(&missing) };
     }
     let mut program = peer::start("make");
     program.args(["program", &format!("ARCH={ARCHITECTURE}")]).current_dir(peer::checkout());
@@ -50,6 +43,17 @@ pub(crate) fn run(work: &Path, mirrors: &Mirrors) -> Outcome {
         say(&format!("boot {form} of AlmaLinux 9 for {ARCHITECTURE}: the agent answered"));
     }
     Ok(())
+}
+
+/// What the host lacks, in words.
+fn missing() -> String {
+    let mut missing = needs::missing(NEEDS);
+    // Rust's library for that processor comes with rustup or not at all: no package brings one.
+    let mut library = peer::start("rustup");
+    if peer::run(library.args(["--quiet", "target", "add", TARGET])).is_err() {
+        missing.push(format!("rustup brings no library for {TARGET}"));
+    }
+    missing.join("; ")
 }
 
 fn recipe(data: &Path) -> String {

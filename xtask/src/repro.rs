@@ -51,14 +51,22 @@ pub(crate) fn run() -> Outcome {
     // Where the ordinary user can reach them, whoever owns the checkout.
     fs_err::copy(peer::osbuilder(), work.join(PROGRAM))?;
     fs_err::copy(peer::probe(), work.join(PROBE))?;
-    let outcome = build_and_compare(DEBIAN, &work.join("debian"), &work).and_then(|()| {
-        let small = Small::make_azure(&work.join("small"))?;
-        build_and_compare(&small.recipe()?, &work.join("azure"), &work)?;
-        let Some(data) = medium::alpine()? else { return Ok(()) };
-        build_and_compare(&medium::recipe(&data), &work.join("alpine"), &work)
-    });
-    peer::run(peer::start("rm").arg("-rf").arg(&work))?;
+    let outcome = of_all_families(&work);
+    remove(&work)?;
     outcome
+}
+
+fn of_all_families(work: &Path) -> Outcome {
+    build_and_compare(DEBIAN, &work.join("debian"), work)?;
+    let small = Small::make_azure(&work.join("small"))?;
+    build_and_compare(&small.recipe()?, &work.join("azure"), work)?;
+    let Some(data) = medium::alpine()? else { return Ok(()) };
+    build_and_compare(&medium::recipe(&data), &work.join("alpine"), work)
+}
+
+/// Removes a folder of which parts belong to somebody else.
+fn remove(folder: &Path) -> Outcome {
+    peer::run(peer::start("rm").arg("-rf").arg(folder))
 }
 
 fn build_and_compare(recipe: &str, work: &Path, programs: &Path) -> Outcome {
@@ -90,7 +98,7 @@ fn build_and_compare(recipe: &str, work: &Path, programs: &Path) -> Outcome {
         differing.push("rootfs");
     }
     match differing.as_slice() {
-        [] => Ok(()),
+        [] => remove(work),
         names => Err(format!("two builds differ: {}", names.join(", ")).into()),
     }
 }
