@@ -3,17 +3,19 @@
 //! In: a reader of bytes; out: calls of a visitor for each element. It streams: nothing is held but the
 //! tag or text that is being read. A document type, an entity that is not one of XML's five, an encoding
 //! other than UTF-8, deep nesting and long texts are refused: no repository has them, and attacks do.
-//! Specification: XML 1.0, of which a repository's lists, a hundred million bytes of them, use little.
 
 use std::borrow::Cow;
-use std::io::{self, BufRead, Read as _};
+use std::io::{self, BufRead, Read};
+
+use quick_xml::Reader;
+use quick_xml::XmlVersion;
+use quick_xml::events::attributes::Attribute;
+use quick_xml::events::{BytesStart, Event};
 
 /// Repositories nest six elements.
 const DEEPEST: usize = 32;
 /// The longest text of an element, tag or comment. Descriptions have some ten thousand bytes.
 const LONGEST: usize = 1 << 20;
-/// So many bytes are read at once.
-const STEP: u64 = 1 << 18;
 
 /// Who is told of elements.
 pub(super) trait Visitor {
@@ -24,178 +26,114 @@ pub(super) trait Visitor {
     fn end(&mut self, name: &str, text: &str) -> Result<(), Error>;
 }
 
-/// An element that begins: the text of its attributes.
-pub(super) struct Element<'a>(&'a str);
+/// An element that begins, with its attributes.
+pub(super) struct Element<'a>(&'a BytesStart<'a>);
 
 impl<'a> Element<'a> {
     /// The value of an attribute; none, if it is not there.
     pub(super) fn get(&self, name: &str) -> Result<Option<Cow<'a, str>>, Error> {
-        let mut rest = self.0;
-        while let Some((key, value, behind)) = attribute(rest)? {
-            if key == name {
-                return plain(value).map(Some);
+        for attribute in self.0.attributes() {
+            let attribute = attribute.map_err(|error| Error::Syntax(error.to_string()))?;
+            if attribute.key.0 == name {
+                return value(&attribute).map(Some);
             }
-            rest = behind;
         }
         Ok(None)
     }
 
     /// All attributes, in their order.
     pub(super) fn each(&self, visit: &mut dyn FnMut(&'a str, Cow<'a, str>)) -> Result<(), Error> {
-        let mut rest = self.0;
-        while let Some((key, value, behind)) = attribute(rest)? {
-            visit(key, plain(value)?);
-            rest = behind;
+        for attribute in self.0.attributes() {
+            let attribute = attribute.map_err(|error| Error::Syntax(error.to_string()))?;
+            visit(attribute.key.0, value(&attribute)?);
         }
         Ok(())
     }
 }
 
-/// The name and the raw value of the first attribute, and what is behind it.
-fn attribute(text: &str) -> Result<Option<(&str, &str, &str)>, Error> {
-    let text = text.trim_ascii_start();
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let bad = || Error::syntax("an attribute has no value in quotes");
-    let (key, rest) = text.split_once('=').ok_or_else(bad)?;
-    let (key, rest) = (key.trim_ascii_end(), rest.trim_ascii_start());
-    let quote = rest.chars().next().filter(|quote| matches!(quote, '"' | '\'')).ok_or_else(bad)?;
-    let (value, behind) = rest.split_at(1).1.split_once(quote).ok_or_else(bad)?;
-    let is_name = !key.is_empty() && !key.contains(|c: char| c.is_ascii_whitespace() || c == '"');
-    if is_name { Ok(Some((key, value, behind))) } else { Err(bad()) }
-}
-
-/// A text with its references resolved.
-fn plain(raw: &str) -> Result<Cow<'_, str>, Error> {
-    if !raw.contains('&') {
-        return Ok(Cow::Borrowed(raw));
-    }
-    let mut text = String::with_capacity(raw.len());
-    let mut rest = raw;
-    while let Some((before, behind)) = rest.split_once('&') {
-        let (name, behind) = behind.split_once(';').ok_or(Error::Entity)?;
-        text.push_str(before);
-        text.push(letter(name).ok_or(Error::Entity)?);
-        rest = behind;
-    }
-    text.push_str(rest);
-    Ok(Cow::Owned(text))
-}
-
-/// The letter that a reference stands for: one of XML's five, or its number.
-fn letter(name: &str) -> Option<char> {
-    Some(match name {
-        "lt" => '<',
-        "gt" => '>',
-        "amp" => '&',
-        "apos" => '\'',
-        "quot" => '"',
-        _ => {
-            let number = name.strip_prefix('#')?;
-            let number = match number.strip_prefix('x') {
-                Some(digits) => u32::from_str_radix(digits, 16).ok()?,
-                None => number.parse().ok()?,
-            };
-            char::from_u32(number).filter(|letter| *letter != '\0')?
-        }
-    })
+fn value<'a>(attribute: &Attribute<'a>) -> Result<Cow<'a, str>, Error> {
+    let value = attribute.normalized_value(XmlVersion::Explicit1_0);
+    value.map_err(|error| Error::Syntax(error.to_string()))
 }
 
 /// Reads a whole document.
 pub(super) fn walk(input: impl BufRead, visitor: &mut dyn Visitor) -> Result<(), Error> {
-    let mut walk = Walk {
-        source: Source { input, buffer: Vec::new(), at: 0 },
-        names: Names::default(),
-        text: String::new(),
-        is_done: false,
-    };
-    while walk.step(visitor)? {}
-    if walk.is_done { Ok(()) } else { Err(Error::Truncated) }
-}
-
-/// A document being read.
-struct Walk<R> {
-    source: Source<R>,
-    /// The elements that are open.
-    names: Names,
-    /// What stood between the last two tags.
-    text: String,
-    /// Whether the outermost element has ended.
-    is_done: bool,
-}
-
-impl<R: BufRead> Walk<R> {
-    /// Goes on to behind the next tag. Returns whether there was one.
-    fn step(&mut self, visitor: &mut dyn Visitor) -> Result<bool, Error> {
-        let Self { source, names, text, is_done } = self;
-        let Some(before) = source.until(b"<")? else {
-            // Nothing but blanks follows the document.
-            let rest = utf8(source.rest())?;
-            return if is_blank(rest) { Ok(false) } else { Err(Error::Truncated) };
-        };
-        let more = utf8(before)?;
-        if names.is_empty() {
-            if !is_blank(more.trim_start_matches('\u{feff}')) {
-                return Err(Error::syntax("something stands outside of the document"));
+    let mut reader = Reader::from_reader(Bounded { input, left: 0 });
+    let (mut buffer, mut text) = (Vec::new(), String::new());
+    let (mut depth, mut is_done) = (0_usize, false);
+    loop {
+        buffer.clear();
+        reader.get_mut().left = LONGEST;
+        let event = reader.read_event_into(&mut buffer);
+        match event.map_err(of_library)? {
+            Event::Start(start) => {
+                depth = depth.saturating_add(1);
+                if depth > DEEPEST || is_done {
+                    return Err(Error::Depth);
+                }
+                text.clear();
+                visitor.start(start.local_name().as_ref(), &Element(&start))?;
             }
-        } else {
-            push(text, &plain(more)?)?;
-        }
-        if source.skips(b"!--")? {
-            source.until(b"-->")?.ok_or(Error::Truncated)?;
-        } else if source.skips(b"![CDATA[")? {
-            let more = source.until(b"]]>")?.ok_or(Error::Truncated)?;
-            push(text, utf8(more)?)?;
-        } else if source.skips(b"?")? {
-            source.until(b"?>")?.ok_or(Error::Truncated)?;
-        } else if source.skips(b"!")? {
-            return Err(Error::Entity);
-        } else if source.skips(b"/")? {
-            let name = utf8(source.until(b">")?.ok_or(Error::Truncated)?)?.trim_ascii_end();
-            names.close(name)?;
-            visitor.end(local(name), text.trim())?;
-            text.clear();
-            *is_done = names.is_empty();
-        } else {
-            let tag = utf8(source.tag()?.ok_or(Error::Truncated)?)?;
-            if *is_done || names.len() >= DEEPEST {
-                return Err(Error::Depth);
+            Event::Empty(start) => {
+                if depth >= DEEPEST || is_done {
+                    return Err(Error::Depth);
+                }
+                is_done = depth == 0;
+                text.clear();
+                let name = start.local_name();
+                visitor.start(name.as_ref(), &Element(&start))?;
+                visitor.end(name.as_ref(), "")?;
             }
-            text.clear();
-            *is_done = open(tag, names, visitor)?;
+            Event::End(end) => {
+                visitor.end(end.local_name().as_ref(), text.trim())?;
+                text.clear();
+                depth = depth.saturating_sub(1);
+                is_done = depth == 0;
+            }
+            Event::Text(more) if depth == 0 && !more.trim_ascii().is_empty() => {
+                return Err(Error::Syntax("something stands outside of the document".into()));
+            }
+            Event::Text(more) => push(&mut text, &more.xml10_content())?,
+            Event::CData(more) => push(&mut text, &more.into_inner())?,
+            Event::GeneralRef(reference) => {
+                let letter = reference.resolve_char_ref().map_err(of_library)?;
+                let letter = letter.or_else(|| predefined(&reference.into_inner()));
+                push(&mut text, letter.ok_or(Error::Entity)?.encode_utf8(&mut [0; 4]))?;
+            }
+            Event::DocType(_) => return Err(Error::Entity),
+            Event::Decl(_) | Event::PI(_) | Event::Comment(_) => {}
+            Event::Eof if is_done => return Ok(()),
+            Event::Eof => return Err(Error::Truncated),
         }
-        Ok(true)
     }
 }
 
-/// An element begins; perhaps it ends as well. Returns whether that was the whole document.
-fn open(tag: &str, names: &mut Names, visitor: &mut dyn Visitor) -> Result<bool, Error> {
-    let (tag, is_empty) = tag.strip_suffix('/').map_or((tag, false), |tag| (tag, true));
-    let end = tag.find(|letter: char| letter.is_ascii_whitespace()).unwrap_or(tag.len());
-    let (name, attributes) = tag.split_at(end);
-    let is_name = name.chars().next().is_some_and(|first| first.is_alphabetic() || first == '_');
-    if !is_name || name.contains(['"', '\'', '=', '&', '/']) {
-        return Err(Error::syntax("an element has no name"));
+/// An input of which no element, text or comment may take more than is left.
+struct Bounded<R> {
+    input: R,
+    left: usize,
+}
+
+impl<R: BufRead> Read for Bounded<R> {
+    fn read(&mut self, output: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(output)?;
+        self.consume(count);
+        Ok(count)
     }
-    visitor.start(local(name), &Element(attributes))?;
-    match is_empty {
-        true => visitor.end(local(name), "")?,
-        false => names.open(name),
+}
+
+impl<R: BufRead> BufRead for Bounded<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.left == 0 {
+            return Err(io::Error::other(Error::Length));
+        }
+        self.input.fill_buf()
     }
-    Ok(names.is_empty())
-}
 
-fn local(name: &str) -> &str {
-    name.split_once(':').map_or(name, |(_, local)| local)
-}
-
-fn is_blank(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_whitespace())
-}
-
-fn utf8(bytes: &[u8]) -> Result<&str, Error> {
-    std::str::from_utf8(bytes).map_err(|_| Error::syntax("it is not UTF-8"))
+    fn consume(&mut self, count: usize) {
+        self.left = self.left.saturating_sub(count);
+        self.input.consume(count);
+    }
 }
 
 fn push(text: &mut String, more: &str) -> Result<(), Error> {
@@ -206,128 +144,25 @@ fn push(text: &mut String, more: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// The names of open elements, one behind the other.
-#[derive(Default)]
-struct Names {
-    text: String,
-    starts: Vec<usize>,
-}
-
-impl Names {
-    const fn len(&self) -> usize {
-        self.starts.len()
-    }
-
-    const fn is_empty(&self) -> bool {
-        self.starts.is_empty()
-    }
-
-    fn open(&mut self, name: &str) {
-        self.starts.push(self.text.len());
-        self.text.push_str(name);
-    }
-
-    fn close(&mut self, name: &str) -> Result<(), Error> {
-        let start = self.starts.pop().ok_or(Error::syntax("an element ends that never began"))?;
-        if self.text.get(start..) != Some(name) {
-            return Err(Error::syntax("another element ends than the one that began last"));
-        }
-        self.text.truncate(start);
-        Ok(())
-    }
-}
-
-/// Bytes that come, of which only those are held that are being looked at.
-struct Source<R> {
-    input: R,
-    buffer: Vec<u8>,
-    /// The first byte that was not looked at.
-    at: usize,
-}
-
-impl<R: BufRead> Source<R> {
-    /// What was not looked at and is here.
-    fn rest(&self) -> &[u8] {
-        self.buffer.get(self.at..).unwrap_or_default()
-    }
-
-    /// Brings more bytes. Returns whether there were any.
-    fn fill(&mut self) -> Result<bool, Error> {
-        if self.rest().len() > LONGEST {
-            return Err(Error::Length);
-        }
-        self.buffer.drain(..self.at);
-        self.at = 0;
-        let count = self.input.by_ref().take(STEP).read_to_end(&mut self.buffer);
-        Ok(count.map_err(Error::Read)? > 0)
-    }
-
-    /// Passes `mark` and returns what is before it; none, if it does not come any more.
-    fn until(&mut self, mark: &[u8]) -> Result<Option<&[u8]>, Error> {
-        let mut searched = 0_usize;
-        let found = loop {
-            let rest = self.rest().get(searched..).unwrap_or_default();
-            if let Some(place) = find(rest, mark) {
-                break searched.saturating_add(place);
-            }
-            searched = self.rest().len().saturating_sub(mark.len().saturating_sub(1));
-            if !self.fill()? {
-                return Ok(None);
-            }
-        };
-        let start = self.at;
-        let end = start.saturating_add(found);
-        self.at = end.saturating_add(mark.len());
-        Ok(self.buffer.get(start..end))
-    }
-
-    /// What is left of a tag: up to its end, which is not in quotes.
-    fn tag(&mut self) -> Result<Option<&[u8]>, Error> {
-        let (mut searched, mut quote) = (0_usize, None);
-        let found = loop {
-            let end = end_of_tag(self.rest().get(searched..).unwrap_or_default(), &mut quote);
-            if let Some(place) = end {
-                break searched.saturating_add(place);
-            }
-            searched = self.rest().len();
-            if !self.fill()? {
-                return Ok(None);
-            }
-        };
-        let start = self.at;
-        let end = start.saturating_add(found);
-        self.at = end.saturating_add(1);
-        Ok(self.buffer.get(start..end))
-    }
-
-    /// Passes `mark` if it comes next.
-    fn skips(&mut self, mark: &[u8]) -> Result<bool, Error> {
-        while self.rest().len() < mark.len() && self.fill()? {}
-        let is_next = self.rest().starts_with(mark);
-        if is_next {
-            self.at = self.at.saturating_add(mark.len());
-        }
-        Ok(is_next)
-    }
-}
-
-fn find(bytes: &[u8], mark: &[u8]) -> Option<usize> {
-    match mark {
-        [byte] => bytes.iter().position(|found| found == byte),
-        _ => bytes.windows(mark.len()).position(|window| window == mark),
-    }
-}
-
-/// The place of the first `>` outside of quotes; `quote` is the one that is open.
-fn end_of_tag(bytes: &[u8], quote: &mut Option<u8>) -> Option<usize> {
-    bytes.iter().position(|byte| {
-        match *quote {
-            Some(open) if open == *byte => *quote = None,
-            None if matches!(byte, b'"' | b'\'') => *quote = Some(*byte),
-            _ => {}
-        }
-        quote.is_none() && *byte == b'>'
+fn predefined(name: &str) -> Option<char> {
+    Some(match name {
+        "lt" => '<',
+        "gt" => '>',
+        "amp" => '&',
+        "apos" => '\'',
+        "quot" => '"',
+        _ => return None,
     })
+}
+
+fn of_library(error: quick_xml::Error) -> Error {
+    match error {
+        quick_xml::Error::Io(error) if error.get_ref().is_some_and(|error| error.is::<Error>()) => {
+            Error::Length
+        }
+        quick_xml::Error::Io(error) => Error::Read(io::Error::new(error.kind(), error)),
+        error => Error::Syntax(error.to_string()),
+    }
 }
 
 /// Why a text is not what a repository should have.
@@ -338,7 +173,7 @@ pub enum Error {
     Read(#[source] io::Error),
     /// It is no XML.
     #[error("it is not well-formed XML: {0}")]
-    Syntax(&'static str),
+    Syntax(String),
     /// It ends early.
     #[error("it ends early")]
     Truncated,
@@ -365,10 +200,6 @@ pub enum Error {
 }
 
 impl Error {
-    const fn syntax(what: &'static str) -> Self {
-        Self::Syntax(what)
-    }
-
     /// A value that cannot be, cut to a length that people can read.
     pub(super) fn value(what: &'static str, value: &str) -> Self {
         Self::Value { what, value: value.chars().take(80).collect() }
