@@ -22,6 +22,7 @@ pub mod output;
 pub mod package;
 pub mod provision;
 pub mod recipe;
+mod relay;
 pub mod resolve;
 pub mod sandbox;
 pub mod selinux;

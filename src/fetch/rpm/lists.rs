@@ -15,6 +15,7 @@ use crate::fetch::url::Url;
 use crate::package::compression::{Compression, Decompressor, Limits};
 use crate::package::rpm::repomd::{DataFile, Repomd};
 use crate::package::rpm::{filelists, modules, primary};
+use crate::relay;
 use crate::store::Store;
 
 /// Plain bytes of a list; the largest lists of packages have two hundred million, of files a thousand.
@@ -74,7 +75,11 @@ fn digest_of(file: &DataFile) -> Result<Digest, Refusal> {
 }
 
 /// Opens a list, which is fetched first if the cache lacks it and there is somewhere to fetch it.
-fn open(from: From<'_>, file: &DataFile, store: &Store) -> Result<impl Read + use<>, Refusal> {
+fn open(
+    from: From<'_>,
+    file: &DataFile,
+    store: &Store,
+) -> Result<impl Read + Send + use<>, Refusal> {
     let digest = digest_of(file)?;
     let size = file.size.ok_or_else(|| Refusal::Weak(file.path.clone()))?;
     // Reading it here means that a damaged one is put aside and fetched again.
@@ -88,7 +93,7 @@ fn open(from: From<'_>, file: &DataFile, store: &Store) -> Result<impl Read + us
 
 /// Unpacks a list under the caps that its entry names, and reads it.
 fn unpack<T>(
-    packed: impl Read,
+    packed: impl Read + Send,
     (file, cap): (&DataFile, u64),
     read: impl FnOnce(&mut dyn BufRead) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
@@ -98,7 +103,7 @@ fn unpack<T>(
     let packed = BufReader::with_capacity(1 << 16, packed);
     let plain = Decompressor::chained(packed, format, Limits::up_to(cap)).map_err(Refusal::Read)?;
     let mut plain = Counted { inner: plain, hasher: Hasher::default(), count: 0 };
-    let found = read(&mut BufReader::with_capacity(1 << 16, &mut plain))?;
+    let found = relay::read_beside(&mut plain, read)?;
     io::copy(&mut plain, &mut io::sink()).map_err(Refusal::Read)?;
     if file.open_size.is_some_and(|size| size != plain.count) {
         return Err(broken("it unpacks to another number of bytes than is signed"));
