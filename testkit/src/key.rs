@@ -11,7 +11,8 @@ use pgp::packet::{
 };
 use pgp::ser::Serialize as _;
 use pgp::types::{
-    Duration, KeyDetails, KeyVersion, Password, SignedUser, SigningKey, Tag, Timestamp,
+    Duration, EcdsaPublicParams, KeyDetails, KeyVersion, Password, PublicParams, SignedUser,
+    SigningKey, Tag, Timestamp,
 };
 
 /// 2020-01-01: when keys are born unless asked otherwise.
@@ -22,6 +23,8 @@ pub const BORN: u32 = 1_577_836_800;
 pub struct Options {
     /// The kind of all its keys.
     pub kind: KeyType,
+    /// The version of all its keys, and of what they sign: 4 or 6.
+    pub version: KeyVersion,
     /// When it is made, in seconds since 1970.
     pub born: u32,
     /// How many seconds it lives; without end if zero.
@@ -38,6 +41,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             kind: KeyType::Ed25519Legacy,
+            version: KeyVersion::V4,
             born: BORN,
             lifetime: 0,
             hash: HashAlgorithm::Sha256,
@@ -171,7 +175,7 @@ fn primary(options: &Options) -> (PublicKey, SecretKey) {
     let (public, secret) = options.kind.generate(rand::thread_rng()).unwrap();
     let algorithm = options.kind.to_alg();
     let born = Timestamp::from_secs(options.born);
-    let inner = PubKeyInner::new(KeyVersion::V4, algorithm, born, None, public).unwrap();
+    let inner = PubKeyInner::new(options.version, algorithm, born, None, public).unwrap();
     let public = PublicKey::from_inner(inner).unwrap();
     (public.clone(), SecretKey::new(public, secret).unwrap())
 }
@@ -182,7 +186,12 @@ fn config(
     hash: HashAlgorithm,
     at: u32,
 ) -> SignatureConfig {
-    let mut config = SignatureConfig::v4(class, key.algorithm(), hash);
+    let mut config = match key.version() {
+        KeyVersion::V6 => {
+            SignatureConfig::v6(rand::thread_rng(), class, key.algorithm(), hash).unwrap()
+        }
+        _ => SignatureConfig::v4(class, key.algorithm(), hash),
+    };
     config.hashed_subpackets = vec![
         subpacket(SubpacketData::SignatureCreationTime(Timestamp::from_secs(at))),
         subpacket(SubpacketData::IssuerFingerprint(key.fingerprint())),
@@ -233,7 +242,7 @@ fn bind(
     let (parameters, secret) = options.kind.generate(rand::thread_rng()).unwrap();
     let born = Timestamp::from_secs(options.born);
     let algorithm = options.kind.to_alg();
-    let inner = PubKeyInner::new(KeyVersion::V4, algorithm, born, None, parameters).unwrap();
+    let inner = PubKeyInner::new(options.version, algorithm, born, None, parameters).unwrap();
     let sub_public = PublicSubkey::from_inner(inner).unwrap();
     let sub_secret = SecretSubkey::new(sub_public.clone(), secret).unwrap();
     let password = Password::empty();
@@ -266,7 +275,14 @@ fn bind(
 }
 
 fn sign_with(key: &impl SigningKey, content: &[u8], signing: Signing) -> Signature {
-    let mut config = config(key, signing.class, signing.hash, signing.at);
+    // Larger curves take no smaller hash than themselves.
+    let hash = match key.public_params() {
+        PublicParams::ECDSA(EcdsaPublicParams::P384 { .. } | EcdsaPublicParams::P521 { .. }) => {
+            HashAlgorithm::Sha512
+        }
+        _ => signing.hash,
+    };
+    let mut config = config(key, signing.class, hash, signing.at);
     if signing.lifetime > 0 {
         let lifetime = SubpacketData::SignatureExpirationTime(seconds(signing.lifetime));
         config.hashed_subpackets.push(subpacket(lifetime));

@@ -5,7 +5,10 @@
 
 use std::fmt::Write as _;
 
+use base64::Engine as _;
 use pgp::composed::DetachedSignature;
+use pgp::crypto::public_key::PublicKeyAlgorithm;
+use pgp::packet::{Signature, SignatureVersion};
 use pgp::ser::Serialize as _;
 use sha2::{Digest as _, Sha256};
 
@@ -90,8 +93,7 @@ impl Package {
         let mut signature = vec![text(273, &hexadecimal(&header))];
         if let Some(key) = key {
             let packet = key.sign(&header, Signing::binary(crate::key::BORN));
-            let packet = DetachedSignature::new(packet).to_bytes().unwrap();
-            signature.push((267, 7, length(&packet), packet));
+            signature.push(signature_entry(packet));
         }
         signature.extend(self.unsigned.iter().cloned());
         let mut bytes = vec![0xed, 0xab, 0xee, 0xdb, 3, 0];
@@ -211,6 +213,21 @@ impl Package {
             archive.len(),
             self.place()
         )
+    }
+}
+
+/// Where a header has a signature: RSA's in one place, all others of version 4 in another; of version 6
+/// in the list that came with version 6 of the format.
+fn signature_entry(signature: Signature) -> Entry {
+    let (version, algorithm) = (signature.version(), signature.config().unwrap().pub_alg);
+    let packet = DetachedSignature::new(signature).to_bytes().unwrap();
+    match (version, algorithm) {
+        (SignatureVersion::V6, _) => {
+            let encoded = base64::engine::general_purpose::STANDARD.encode(packet);
+            texts(278, [encoded.as_bytes()])
+        }
+        (_, PublicKeyAlgorithm::RSA) => (268, 7, length(&packet), packet),
+        _ => (267, 7, length(&packet), packet),
     }
 }
 

@@ -1,8 +1,16 @@
 //! The attacks that all families share, against repositories of rpm packages.
 
+use std::time::Duration;
+
+use osbuilder_testkit::key::Options;
 use osbuilder_testkit::repository::Files;
 use osbuilder_testkit::rpm::{self, Package};
 use osbuilder_testkit::server::{Reply, Server, answer};
+
+use pgp::composed::KeyType;
+use pgp::crypto::ecc_curve::ECCCurve;
+use pgp::crypto::hash::HashAlgorithm;
+use pgp::types::KeyVersion;
 
 use super::*;
 use crate::fetch::world::message;
@@ -179,30 +187,85 @@ fn m1_a_metalink_that_did_not_come_by_tls_vouches_for_nothing() {
     assert!(world.index_text().starts_with("N\ta\t"));
 }
 
+/// What comes of a package `a` in a repository that a key signs, who need not have signed the package.
+fn offered(archive: &[u8], key: &Key) -> Result<(), String> {
+    let mut files = day("1", 1, key);
+    let text = String::from_utf8(files["r/repodata/primary.xml"].clone()).unwrap();
+    let (old, new) = (Digest::of(&files[PLACE]), Digest::of(archive));
+    let size = files[PLACE].len();
+    let text = text.replace(&old.to_string(), &new.to_string());
+    let text = text.replace(&format!("'{size}'"), &format!("'{}'", archive.len()));
+    files.extend(self::files(text.as_bytes(), &repomd(text.as_bytes(), NOW - DAY, None), key));
+    files.insert(PLACE.into(), archive.to_vec());
+    let server = Server::with_files(files);
+    let world = self::world(key, &[&server.url()]);
+    let outcome = world.packages(&lock(&world, "1", archive));
+    outcome.map(|_| ()).map_err(|error| message(&error))
+}
+
 #[test]
 fn m6_header_signatures_count_and_digests_alone_do_not() {
     let (key, stranger) = (Key::default(), Key::default());
     let package = Package::new("a", "1");
-    for (archive, words) in [
-        (package.archive(None), Some("nobody vouches")),
-        (package.archive(Some(&stranger)), Some("nobody vouches")),
-        (package.archive(Some(&key)), None),
+    for bad in [package.archive(None), package.archive(Some(&stranger))] {
+        let refused = offered(&bad, &key).unwrap_err();
+        assert!(refused.contains("nobody vouches"), "{refused}");
+    }
+    assert_eq!(offered(&package.archive(Some(&key)), &key), Ok(()));
+}
+
+#[test]
+fn m6_keys_of_every_kind_that_rpm_has_vouch_for_packages_and_strangers_of_that_kind_do_not() {
+    let package = Package::new("a", "1");
+    for (kind, version) in [
+        (KeyType::Rsa(2048), KeyVersion::V4),
+        (KeyType::Ed25519Legacy, KeyVersion::V4),
+        (KeyType::ECDSA(ECCCurve::P256), KeyVersion::V4),
+        (KeyType::ECDSA(ECCCurve::P384), KeyVersion::V4),
+        (KeyType::ECDSA(ECCCurve::P521), KeyVersion::V4),
+        (KeyType::Ed25519, KeyVersion::V6),
+        (KeyType::ECDSA(ECCCurve::P256), KeyVersion::V6),
     ] {
-        let mut files = day("1", 1, &key);
-        let text = String::from_utf8(files["r/repodata/primary.xml"].clone()).unwrap();
-        let (old, new) = (Digest::of(&files[PLACE]), Digest::of(&archive));
-        let size = files[PLACE].len();
-        let text = text.replace(&old.to_string(), &new.to_string());
-        let text = text.replace(&format!("'{size}'"), &format!("'{}'", archive.len()));
-        files.extend(self::files(text.as_bytes(), &repomd(text.as_bytes(), NOW - DAY, None), &key));
-        files.insert(PLACE.into(), archive.clone());
-        let server = Server::with_files(files);
-        let world = self::world(&key, &[&server.url()]);
-        let outcome = world.packages(&lock(&world, "1", &archive));
-        match (outcome, words) {
-            (Err(error), Some(words)) => assert!(message(&error).contains(words), "{error:?}"),
-            (Ok(_), None) => {}
-            (outcome, words) => panic!("{outcome:?} {words:?}"),
-        }
+        // Larger curves take no smaller hash than themselves.
+        let hash = HashAlgorithm::Sha512;
+        let make =
+            || Key::new(&Options { kind: kind.clone(), version, hash, ..Options::default() });
+        let (key, stranger) = (make(), make());
+        let outcome = offered(&package.archive(Some(&key)), &key);
+        assert_eq!(outcome, Ok(()), "{kind:?} {version:?}");
+        let refused = offered(&package.archive(Some(&stranger)), &key).unwrap_err();
+        assert!(refused.contains("nobody vouches"), "{kind:?} {version:?}: {refused}");
+    }
+}
+
+#[test]
+fn r5_a_trickle_fails_over_and_a_world_of_trickles_is_refused() {
+    let key = Key::default();
+    let good = day("1", 1, &key);
+    let archive = good[PLACE].clone();
+    let trickle = |what: &'static str| {
+        let files = good.clone();
+        Server::start(move |request| match request.path().ends_with(what) {
+            true => {
+                let bytes = files[request.path().trim_start_matches('/')].chunks(1).take(200);
+                bytes.fold(Reply::head(200, &[]), |reply, byte| {
+                    reply.send(byte).wait(Duration::from_millis(20))
+                })
+            }
+            false => answer(&files, request),
+        })
+    };
+    let fast = Server::with_files(good.clone());
+    for what in ["repomd.xml", "primary.xml", ".rpm"] {
+        let (slow, slower) = (trickle(what), trickle(what));
+        let good = world(&key, &[&slow.url(), &fast.url()]);
+        let lock = lock(&good, "1", &archive);
+        assert!(good.packages(&lock).is_ok(), "{what}");
+        let bad = world(&key, &[&slow.url(), &slower.url()]);
+        let error = match what {
+            ".rpm" => bad.packages(&lock).map(|_| ()).unwrap_err(),
+            _ => bad.indexes().map(|_| ()).unwrap_err(),
+        };
+        assert!(message(&error).contains("bytes a second"), "{what}: {}", message(&error));
     }
 }
