@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::needs::{self, Need};
 use crate::peer;
-use crate::{Outcome, boot, faults, handlers, kill, parity, repro, say};
+use crate::{Outcome, boot, faults, handlers, kill, parity, repro, say, solver};
 
 /// Runs all checks, cheap ones first.
 pub(crate) fn run() -> Outcome {
@@ -27,6 +27,7 @@ pub(crate) fn run() -> Outcome {
     step_with("faults", TRACING, || faults::run(false))?;
     step_with("repro", BECOMING, repro::run)?;
     step_with("parity", PEER, || parity::run(&[]))?;
+    step_with("solver", CHOOSING, || solver::run(&[]))?;
     step_with("handlers", ALONE, || handlers::run(&[]))?;
     step_with("boot", MACHINE, boot::run)
 }
@@ -76,6 +77,8 @@ const PEER: &[Need] = &[
     Need::Mounts,
     Need::Room(3000),
 ];
+const CHOOSING: &[Need] =
+    &[Need::Tool("dnf", "dnf"), Need::Tool("zypper", "zypper"), Need::Root, Need::Room(500)];
 const ALONE: &[Need] = &[Need::Tool("apt-get", "apt"), Need::Root, Need::Sandbox, Need::Room(3000)];
 const MACHINE: &[Need] = &[Need::Tool("apt-get", "apt"), Need::Sandbox, Need::Room(4000)];
 

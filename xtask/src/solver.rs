@@ -67,7 +67,9 @@ pub(crate) fn run(words: &[&str]) -> Outcome {
         Tally { known: &known.difference, used: BTreeSet::new(), compared: 0, unexplained: 0 };
     let random = (0..random).map(world::random);
     for world in known.world.iter().cloned().chain(random) {
-        let folder = work.join("worlds").join(world.name.replace(' ', "-"));
+        // The name becomes part of an address, and of an option in which a comma has a meaning.
+        let plain = world.name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
+        let folder = work.join("worlds").join(plain);
         let repositories = world.write(&folder)?;
         tally.compare(&world, &repositories, &work)?;
     }
@@ -99,7 +101,7 @@ impl Tally<'_> {
             if world.only.as_deref().is_some_and(|only| only != peer.name()) {
                 continue;
             }
-            let theirs = peer.answer(world, repositories, work)?;
+            let theirs = peer.answer((world, &ours), repositories, work)?;
             self.compared += 1;
             if ours == theirs {
                 continue;
@@ -113,9 +115,14 @@ impl Tally<'_> {
                 }
                 None => {
                     self.unexplained += 1;
-                    let (ours, theirs) = told(&ours, &theirs);
+                    let (both, our, their) = told(&ours, &theirs);
                     let peer = peer.name();
-                    say(&format!("solver {}: ours {ours}\n  {peer}: {theirs}", world.name));
+                    say(&format!(
+                        "solver {}: {peer} differs\n  asked: {}",
+                        world.name,
+                        world.question()
+                    ));
+                    say(&format!("  both: {both}\n  ours: {our}\n  {peer}: {their}"));
                     say(&world.packages);
                 }
             }
@@ -124,13 +131,17 @@ impl Tally<'_> {
     }
 }
 
-/// What each has that the other has not.
-fn told(ours: &Answer, theirs: &Answer) -> (String, String) {
+/// What both have, and what each has that the other has not.
+fn told(ours: &Answer, theirs: &Answer) -> (String, String, String) {
+    let list = |packages: BTreeSet<&str>| packages.into_iter().collect::<Vec<_>>().join(" ");
     match (ours, theirs) {
         (Answer::Chosen(ours), Answer::Chosen(theirs)) => {
-            (format!("{:?}", ours - theirs), format!("{:?}", theirs - ours))
+            let both = ours.intersection(theirs).map(String::as_str).collect();
+            let our = ours.difference(theirs).map(String::as_str).collect();
+            let their = theirs.difference(ours).map(String::as_str).collect();
+            (list(both), list(our), list(their))
         }
-        other => (format!("{:?}", other.0), format!("{:?}", other.1)),
+        other => (String::new(), format!("{:?}", other.0), format!("{:?}", other.1)),
     }
 }
 

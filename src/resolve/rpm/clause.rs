@@ -1,9 +1,9 @@
 //! Dependencies in the words of the solver: groups of which one is needed, and what is refused.
 //!
-//! In: a dependency; out: groups, all of which must be met. A rich dependency that is not simply a
-//! choice becomes several groups, and what stands in a group and means more than one package gets an
-//! id of its own, an [`Extra`], whose choice has consequences like that of a package. So `a if b` is
-//! the group of `a` and of "nothing that is `b`".
+//! In: a dependency; out: groups, all of which must be met, in each the most preferred first. A rich
+//! dependency becomes several groups, as libsolv makes clauses of it: `a or (b and c)` is "`a` or `b`"
+//! and "`a` or `c`". What stands in a group and is not a package gets an id of its own, an [`Extra`],
+//! whose choice has consequences like that of a package: `a if b` is "nothing that is `b`, or `a`".
 
 use super::world::World;
 use crate::package::rpm::relation::Dependency;
@@ -21,19 +21,19 @@ pub(super) struct Extra {
 /// The groups that a dependency means. One that is empty cannot be met.
 pub(super) fn needs(world: &World<'_>, dependency: &Dependency<'_>) -> Vec<Vec<Id>> {
     match dependency {
-        Dependency::Plain(relation) => vec![world.meeting(relation)],
-        Dependency::And(all) => all.iter().flat_map(|one| needs(world, one)).collect(),
-        Dependency::Or(all) => {
-            vec![all.iter().flat_map(|one| as_choice(world, one)).collect()]
+        Dependency::Plain(_) | Dependency::With(..) | Dependency::Without(..) => {
+            let mut group = packages(world, dependency);
+            world.sort(&mut group);
+            vec![group]
         }
-        Dependency::With(..) | Dependency::Without(..) => vec![packages(world, dependency)],
+        Dependency::And(all) => all.iter().flat_map(|one| needs(world, one)).collect(),
+        Dependency::Or(all) => either(world, all.iter().map(|one| needs(world, one)).collect()),
         Dependency::If(then, condition, otherwise) => {
-            let mut groups = vec![not(world, condition)];
-            groups.iter_mut().for_each(|group| group.extend(as_choice(world, then)));
+            let absent = vec![not(world, condition)];
+            let mut groups = either(world, vec![absent, needs(world, then)]);
             if let Some(otherwise) = otherwise {
-                let mut group = as_choice(world, condition);
-                group.extend(as_choice(world, otherwise));
-                groups.push(group);
+                let ways = vec![needs(world, condition), needs(world, otherwise)];
+                groups.extend(either(world, ways));
             }
             groups
         }
@@ -49,9 +49,38 @@ pub(super) fn needs(world: &World<'_>, dependency: &Dependency<'_>) -> Vec<Vec<I
     }
 }
 
-/// The members of a group of which each alone meets a dependency.
-fn as_choice(world: &World<'_>, dependency: &Dependency<'_>) -> Vec<Id> {
-    let mut groups = needs(world, dependency);
+/// More groups than these are not made of one dependency.
+const MOST: usize = 64;
+
+/// The groups of which each must be met for one of some dependencies to be met, each given by its own
+/// groups: every way to take one group of each. In which order they stand does not matter.
+fn either(world: &World<'_>, ways: Vec<Vec<Vec<Id>>>) -> Vec<Vec<Id>> {
+    let count = ways.iter().fold(1_usize, |count, way| count.saturating_mul(way.len()));
+    let ways = match count <= MOST {
+        true => ways,
+        false => ways.into_iter().map(|way| vec![as_choice(world, way)]).collect(),
+    };
+    let mut groups: Vec<Vec<Id>> = vec![Vec::new()];
+    for way in ways {
+        let longer = |group: &Vec<Id>| -> Vec<Vec<Id>> {
+            way.iter().map(|further| [group.as_slice(), further].concat()).collect()
+        };
+        groups = groups.iter().flat_map(longer).collect();
+    }
+    groups.into_iter().map(|group| sorted(world, group)).collect()
+}
+
+/// A group in the order of preference: where nothing need be there, nothing is best.
+fn sorted(world: &World<'_>, group: Vec<Id>) -> Vec<Id> {
+    let is_package = |id: &Id| world.candidate(*id).is_some();
+    let (mut packages, mut others): (Vec<Id>, Vec<Id>) = group.into_iter().partition(is_package);
+    world.sort(&mut packages);
+    others.extend(packages);
+    others
+}
+
+/// The members of a group of which each alone meets a dependency that is given by its groups.
+fn as_choice(world: &World<'_>, mut groups: Vec<Vec<Id>>) -> Vec<Id> {
     match groups.len() {
         1 => groups.pop().unwrap_or_default(),
         _ if groups.iter().any(Vec::is_empty) => Vec::new(),
@@ -84,7 +113,7 @@ fn not(world: &World<'_>, dependency: &Dependency<'_>) -> Vec<Id> {
             ways
         }
         Dependency::Unless(then, condition, otherwise) => {
-            let present = as_choice(world, condition);
+            let present = as_choice(world, needs(world, condition));
             let absent = not(world, condition);
             let first = [not(world, then), present].concat();
             let second = match otherwise {

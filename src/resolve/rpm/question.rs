@@ -65,8 +65,8 @@ pub(in crate::resolve) fn files_wanted(
     Ok(wanted.into_iter().collect())
 }
 
-/// The packages of all repositories that may be taken and matter for what is asked for: none that release or recipe exclude, and none of
-/// modules that nobody chose.
+/// The packages of all repositories that may be taken and matter for what is asked for: none that
+/// release or recipe exclude, and none of modules that nobody chose.
 fn read_lists<'a>(
     recipe: &Recipe,
     repositories: &[Repository<'a>],

@@ -12,16 +12,22 @@ use std::collections::BTreeSet;
 
 use crate::package::rpm::relation::{Dependency, Operator};
 
-/// The records that are reached, for each text in its order. With `weak`, what is recommended is reached
-/// too, and who asks to go with something that is.
+/// The records that are reached, for each text in its order: also of packages that obsolete what is
+/// asked for. With `weak`, what is recommended is reached too, and who asks to go with something that is.
 pub(super) fn reachable<'a>(texts: &[&'a str], asked: &[&str], weak: bool) -> Vec<Vec<&'a str>> {
-    let mut reach = Reach::default();
+    let asked: BTreeSet<u64> = asked.iter().map(|name| hash(name)).collect();
+    let mut reach = Reach { asked, ..Reach::default() };
     for (number, text) in texts.iter().enumerate() {
         reach.read(text, number);
     }
     reach.offers.sort_unstable();
     reach.companions.sort_unstable();
-    asked.iter().for_each(|name| reach.want(hash(name)));
+    for name in reach.asked.clone() {
+        reach.want(name);
+    }
+    for number in std::mem::take(&mut reach.successors) {
+        reach.arrive(number);
+    }
     while let Some(number) = reach.open.pop() {
         reach.follow(number, weak);
     }
@@ -51,6 +57,9 @@ struct Reach<'a> {
     offers: Vec<Link>,
     /// Who asks to go with what.
     companions: Vec<Link>,
+    asked: BTreeSet<u64>,
+    /// Who obsoletes something that is asked for.
+    successors: Vec<usize>,
     wanted: BTreeSet<u64>,
     /// Records that were reached and not followed yet.
     open: Vec<usize>,
@@ -84,6 +93,7 @@ impl<'a> Reach<'a> {
         let (number, companions) = (self.records.len(), &mut self.companions);
         match parts(line) {
             Some(("N" | "P" | "F", name)) => self.offers.push((hash(name), number)),
+            Some(("O", name)) if self.asked.contains(&hash(name)) => self.successors.push(number),
             Some(("S", name)) => {
                 each_name(name, &mut |name| companions.push((hash(name), number)));
             }
@@ -170,6 +180,9 @@ N\tc\tx\t0\t1\t1\t0\t\t0\tp
 C\tz
 N\tz\tx\t0\t1\t1\t0\t\t0\tp
 R\tz1
+N\ty\tx\t0\t1\t1\t0\t\t0\tp
+O\tz\tLT\t2
+R\tother
 ";
     const SECOND: &str = "\
 N\tother\tx\t0\t1\t1\t0\t\t0\tp
@@ -193,7 +206,7 @@ S\t(a and c)
         let texts = [FIRST, SECOND];
         assert_eq!(names(&texts, &["a"], false), "a b c | other f");
         assert_eq!(names(&texts, &["a"], true), "a b c | other f g s");
-        assert_eq!(names(&texts, &["z"], false), "z | ");
+        assert_eq!(names(&texts, &["z"], false), "z y | other");
         assert_eq!(names(&texts, &["/usr/bin/f", "nothing"], false), " | f");
         assert_eq!(names(&texts, &[], true), " | ");
     }

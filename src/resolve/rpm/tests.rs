@@ -57,7 +57,7 @@ fn packages_are_chosen_by_rpm_s_rules() {
         ("a 1; R b\n b 1\n b 2", "a", "a 1,b 2"),
         ("a 1; R b LT 2\n b 1\n b 2", "a", "a 1,b 1"),
         ("a 1; R /usr/bin/b\n c 1; P /usr/bin/b", "a", "a 1,c 1"),
-        ("a 1; R web\n n 1; P web\n web 1", "a", "a 1,web 1"),
+        ("a 1; R web\n n 1; P web\n web 1", "a", "a 1,n 1"),
         ("a 1; R web\n n 1; P web\n w 1; P web; C a", "a", "a 1,n 1"),
         ("a 1; R b; R c\n b 1; O d LT 2\n c 1; R d\n d 1\n d 2", "a", "a 1,b 1,c 1,d 2"),
         ("a 1; R (b or c)\n c 1", "a", "a 1,c 1"),
@@ -80,6 +80,17 @@ fn packages_are_chosen_by_rpm_s_rules() {
         ("a 1; R lang; W min\n all 1; P lang\n min 1; P lang; C a", "a", "a 1,all 1"),
         ("a 1; R (b if c); W b\n b 1\n c 1", "a", "a 1"),
         ("a 1; R b; G b LT 2\n b 1\n b 2", "a", "a 1,b 2"),
+        ("a 1; R b; R x\n b 1; G n\n m 1; P x\n n 1; P x", "a", "a 1,b 1,n 1"),
+        ("a 1; R b; R x\n b 1; W n\n m 1; P x\n n 1; P x; G m", "a", "a 1,b 1,n 1"),
+        ("a 1; R x\n m 1; P x\n n 1; P x; S a", "a", "a 1,n 1"),
+        ("a 1; R old\n old 1\n zew 1; O old LT 2; P old EQ 2", "a", "a 1,zew 1"),
+        ("a 1; R old\n old 2\n zew 1; O old LT 2; P old EQ 2", "a", "a 1,old 2"),
+        ("old 1\n zew 1; O old LT 2", "old", "zew 1"),
+        ("old 2\n zew 1; O old LT 2", "old", "old 2"),
+        ("a 1; R web\n b 1; P web\n c 1; P web EQ 2", "a", "a 1,b 1"),
+        ("a 1; R web\n b 1; P web EQ 1\n c 1; P web EQ 2", "a", "a 1,c 1"),
+        ("a 1; R (c or b)\n b 1\n c 1", "a", "a 1,b 1"),
+        ("a 1; R web LT 2\n b 1; P web EQ 1\n b 2; P web EQ 2\n c 1; P web EQ 1", "a", "a 1,c 1"),
     ] {
         let asked: Vec<_> = asked.split(',').collect();
         assert_eq!(chosen(world, &asked, false).unwrap().join(","), expected, "{world}");

@@ -16,8 +16,8 @@ use crate::package::rpm::relation::{Dependency, Relation};
 pub fn check(asked: &[&str], chosen: &[&Info<'_>]) -> Result<(), Flaw> {
     let system = System::new(chosen)?;
     for name in asked {
-        let there = chosen.iter().any(|info| info.name == *name) || system.names.contains_key(name);
-        if !there {
+        let there = chosen.iter().any(|info| answers(info, name));
+        if !there && !system.names.contains_key(name) {
             return Err(Flaw::NotThere { name: (*name).to_owned() });
         }
     }
@@ -35,7 +35,7 @@ pub fn check_needed(asked: &[&str], chosen: &[&Info<'_>], weak: bool) -> Result<
     let mut needed = BTreeSet::new();
     let mut open: Vec<usize> = Vec::new();
     for name in asked {
-        let named = (0..).zip(chosen).filter(|(_, info)| info.name == *name);
+        let named = (0..).zip(chosen).filter(|(_, info)| answers(info, name));
         open.extend(named.map(|(number, _): (usize, _)| number));
         open.extend(system.meeting(&Relation { name, condition: None }, None));
     }
@@ -173,6 +173,11 @@ impl<'p> System<'p> {
             },
         }
     }
+}
+
+/// Whether a package is one that is asked for by this name, or takes its place.
+fn answers(info: &Info<'_>, name: &str) -> bool {
+    info.name == name || info.obsoletes.iter().any(|obsoleted| obsoleted.name == name)
 }
 
 fn named(info: &Info<'_>) -> String {

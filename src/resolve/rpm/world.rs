@@ -2,19 +2,16 @@
 //!
 //! The repositories' packages, the architecture and what is asked for come in. rpm's rules are these:
 //! of packages with one name only one is installed; what a package obsoletes cannot be installed with
-//! it; a file is provided by whoever has it. Of several that meet a requirement one is taken of which
-//! there is no later version, one first that whoever requires it also suggests or recommends, then one
-//! with that very name, then who provides the latest version.
-//! Specification: rpm-dependencies(7); for the preferences libsolv's `policy.c`.
+//! it; a file is provided by whoever has it. Which of several is preferred see `preference.rs`.
+//! Specification: rpm-dependencies(7).
 
 use std::cell::RefCell;
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::clause::{self, Extra};
+use super::preference::{self, Liked};
 use crate::package::rpm::info::Info;
 use crate::package::rpm::relation::{Dependency, Relation};
-use crate::package::rpm::version::Version;
 use crate::resolve::solver::{Consequences, Id, Meter, Universe};
 
 /// One repository.
@@ -35,9 +32,6 @@ pub struct Candidate<'a> {
     pub offer: usize,
 }
 
-/// In which version something is provided, and whether in that very one.
-type Provided<'a> = (Version<'a>, bool);
-
 /// All candidates, sorted by name, later versions first.
 #[derive(Debug)]
 pub struct World<'a> {
@@ -46,6 +40,9 @@ pub struct World<'a> {
     /// By name and by file: who provides it, in which version.
     providers: BTreeMap<&'a str, Vec<(Id, Relation<'a>)>>,
     asked: &'a [&'a str],
+    liked: Liked,
+    /// Groups, sorted, of which another than the most preferred one comes first.
+    exchanged: BTreeMap<Vec<Id>, Id>,
     /// What stands for parts of rich dependencies.
     extras: RefCell<Vec<Extra>>,
 }
@@ -73,7 +70,8 @@ impl<'a> World<'a> {
         });
         let names = offers.iter().map(|offer| offer.name).collect();
         let (providers, extras) = (BTreeMap::new(), RefCell::new(Vec::new()));
-        let mut world = Self { names, candidates, providers, asked, extras };
+        let (liked, exchanged) = (Liked::default(), BTreeMap::new());
+        let mut world = Self { names, candidates, providers, asked, liked, exchanged, extras };
         world.collect_providers();
         world
     }
@@ -125,59 +123,86 @@ impl<'a> World<'a> {
         ids.take_while(|(_, candidate)| candidate.info.name == name).map(|(id, _)| id).collect()
     }
 
-    /// Who meets a relation, the most preferred first.
+    /// Who meets a relation, by name, later versions first.
     pub fn meeting(&self, relation: &Relation<'_>) -> Vec<Id> {
         let providers = self.providers(relation.name).iter();
         let meant = providers.filter(|(_, provided)| relation.overlaps(provided));
-        let mut best: BTreeMap<Id, Option<Provided<'a>>> = BTreeMap::new();
-        for (id, provided) in meant {
-            let version = provided
-                .condition
-                .map(|(operator, version)| (version, operator.symbol().contains('=')));
-            let known = best.entry(*id).or_default();
-            *known = (*known).max(version);
-        }
-        self.preferred(best, relation.name)
+        let mut ids: Vec<Id> = meant.map(|(id, _)| *id).collect();
+        // A package may provide one thing more than once.
+        ids.dedup();
+        ids
     }
 
-    /// Who can be installed when a name is asked for: its packages, or else whoever provides it.
+    /// Who can be installed when a name is asked for, the most preferred first: its packages and what
+    /// obsoletes them, or else whoever provides it.
     pub fn asked_for(&self, name: &str) -> Vec<Id> {
         let named = self.named(name);
-        match named.is_empty() {
-            true => self.meeting(&Relation { name, condition: None }),
-            false => named,
+        let Some(latest) = named.first() else {
+            let mut found = self.meeting(&Relation { name, condition: None });
+            self.sort(&mut found);
+            return found;
+        };
+        let mut found = named.clone();
+        named.iter().for_each(|id| found.extend(self.successors(*id)));
+        self.sort(&mut found);
+        // What obsoletes earlier versions alone does not take the place of the latest.
+        let successors = self.successors(*latest);
+        found.sort_by_key(|id| id != latest && !successors.contains(id));
+        found
+    }
+
+    /// Who obsoletes a package.
+    fn successors(&self, id: Id) -> Vec<Id> {
+        let Some(Candidate { info, .. }) = self.candidate(id) else { return Vec::new() };
+        let is_meant =
+            |relation: &Relation<'a>| relation.name == info.name && relation.allows(&info.version);
+        let others =
+            (0..).map(Id).zip(&self.candidates).filter(|(_, one)| one.info.name != info.name);
+        let successors = others.filter(|(_, one)| one.info.obsoletes.iter().any(is_meant));
+        successors.map(|(id, _)| id).collect()
+    }
+
+    /// Sorts packages that do equally well, the most preferred first.
+    pub(super) fn sort(&self, group: &mut Vec<Id>) {
+        preference::sort(self, &self.liked, group);
+    }
+
+    /// From now on, of packages that do equally well those are preferred that these like, besides those
+    /// that others liked before. Tells whether that is anything new.
+    pub(super) fn like_as(&mut self, chosen: &BTreeSet<Id>) -> bool {
+        let liked = Liked::by(self, chosen);
+        self.liked.extend(liked)
+    }
+
+    /// From now on, of the first group of which one was taken that needs another of them itself, that
+    /// one comes first: it does alone. Tells whether there is such a group, and none that was seen before.
+    pub(super) fn exchange(&mut self, decisions: &[(Vec<Id>, Id)], needed: &BTreeSet<Id>) -> bool {
+        let enough = decisions.iter().find_map(|(group, taken)| {
+            let other = group.iter().find(|id| *id != taken && needed.contains(id))?;
+            Some((sorted(group), *other))
+        });
+        enough.is_some_and(|(group, other)| self.exchanged.insert(group, other) != Some(other))
+    }
+
+    fn put_exchanged_first(&self, group: &mut [Id]) {
+        let first = self.exchanged.get(&sorted(group));
+        if let Some(at) = first.and_then(|id| group.iter().position(|other| other == id)) {
+            group.get_mut(..=at).unwrap_or_default().rotate_right(1);
         }
     }
 
-    /// Sorts by preference: the latest version of a package before all older ones, the very name before
-    /// others, who provides a later version before who provides an earlier one or none.
-    fn preferred(&self, ids: BTreeMap<Id, Option<Provided<'a>>>, name: &str) -> Vec<Id> {
-        let mut ranked: Vec<_> = ids
-            .into_iter()
-            .map(|(id, provided)| {
-                let own = self.name(id);
-                let first = self.candidates.partition_point(|other| other.info.name < own);
-                let rank = u32::try_from(first).map_or(0, |first| id.0.saturating_sub(first));
-                (rank, own != name, Reverse(provided), id)
-            })
-            .collect();
-        ranked.sort_unstable();
-        ranked.into_iter().map(|(.., id)| id).collect()
+    /// Whether there is a later version of a package.
+    pub(super) fn is_outdated(&self, id: Id) -> bool {
+        let Some(Candidate { info, .. }) = self.candidate(id) else { return false };
+        let others = self.named(info.name).into_iter().filter_map(|other| self.candidate(other));
+        others
+            .map(|other| other.info)
+            .any(|other| other.architecture == info.architecture && other.version > info.version)
     }
 
-    /// Puts those first that a package suggests or recommends, of which there is no later version.
-    fn prefer_suggested(&self, info: &Info<'_>, groups: &mut [Vec<Id>]) {
-        let suggestions = info.suggests.iter().chain(&info.recommends);
-        let meant = suggestions.flat_map(|suggestion| clause::packages(self, suggestion));
-        let is_latest = |id: &Id| self.named(self.name(*id)).first() == Some(id);
-        let meant: BTreeSet<Id> = meant.filter(is_latest).collect();
-        if !meant.is_empty() {
-            // Where a condition that does not hold is enough, nothing is better than anything.
-            let is_choice =
-                |group: &&mut Vec<Id>| group.iter().all(|id| self.candidate(*id).is_some());
-            let choices = groups.iter_mut().filter(is_choice);
-            choices.for_each(|group| group.sort_by_key(|id| !meant.contains(id)));
-        }
+    /// The name of a package; that of the request and of parts of rich dependencies is empty.
+    pub(super) fn package_name(&self, id: Id) -> &'a str {
+        self.candidate(id).map_or("", |candidate| candidate.info.name)
     }
 
     /// What a candidate recommends and the chosen ones do not meet: groups of which one is wanted.
@@ -192,18 +217,25 @@ impl<'a> World<'a> {
         packages.filter(|group| !group.iter().any(|id| chosen.contains(id))).collect()
     }
 
-    /// Who asks to be installed with what is chosen, later versions first.
-    pub fn supplementing(&self, chosen: &BTreeSet<Id>) -> Vec<Id> {
+    /// Who asks to go with what is chosen, later versions first; also who is chosen.
+    pub(super) fn going_with(&self, chosen: &BTreeSet<Id>) -> Vec<Id> {
         let all = (0..).map(Id).zip(&self.candidates);
-        let asking = all.filter(|(id, candidate)| {
+        let asking = all.filter(|(_, candidate)| {
             let mut supplements = candidate.info.supplements.iter();
-            !chosen.contains(id) && supplements.any(|dependency| self.holds(dependency, chosen))
+            supplements.any(|dependency| self.holds(dependency, chosen))
         });
         asking.map(|(id, _)| id).collect()
     }
 
+    /// Who asks to be installed with what is chosen, later versions first.
+    pub fn supplementing(&self, chosen: &BTreeSet<Id>) -> Vec<Id> {
+        let mut asking = self.going_with(chosen);
+        asking.retain(|id| !chosen.contains(id));
+        asking
+    }
+
     /// Whether the chosen ones meet a dependency.
-    fn holds(&self, dependency: &Dependency<'_>, chosen: &BTreeSet<Id>) -> bool {
+    pub(super) fn holds(&self, dependency: &Dependency<'_>, chosen: &BTreeSet<Id>) -> bool {
         let holds = |one: &Dependency<'_>| self.holds(one, chosen);
         match dependency {
             Dependency::Plain(relation) => {
@@ -241,6 +273,13 @@ impl<'a> World<'a> {
         self.extras.borrow().get(usize::try_from(number).ok()?).cloned()
     }
 
+    /// What it costs to compare the packages of a group, in units of work.
+    fn weight(&self, group: &[Id]) -> usize {
+        let packages = group.iter().filter_map(|id| self.candidate(*id));
+        let provides: usize = packages.map(|candidate| candidate.info.provides.len()).sum();
+        if group.len() > 1 { provides / 4 } else { 0 }
+    }
+
     /// Whom a candidate rules out by its name and by what it obsoletes.
     fn rivals(&self, id: Id, info: &Info<'_>) -> Vec<Id> {
         let mut rivals = self.named(info.name);
@@ -256,6 +295,12 @@ impl<'a> World<'a> {
     }
 }
 
+fn sorted(group: &[Id]) -> Vec<Id> {
+    let mut group = group.to_vec();
+    group.sort_unstable();
+    group
+}
+
 impl Universe for World<'_> {
     fn consequences(&self, id: Id, meter: &Meter) -> Option<Consequences> {
         let mut consequences = Consequences::default();
@@ -265,7 +310,6 @@ impl Universe for World<'_> {
             for requirement in &info.requires {
                 consequences.needs.extend(clause::needs(self, requirement));
             }
-            self.prefer_suggested(info, &mut consequences.needs);
             for conflict in &info.conflicts {
                 clause::refuse(self, conflict, id, &mut consequences);
             }
@@ -273,8 +317,12 @@ impl Universe for World<'_> {
         } else {
             consequences.needs.extend(self.asked.iter().map(|name| self.asked_for(name)));
         }
-        for group in &consequences.needs {
+        for group in &mut consequences.needs {
+            if !self.exchanged.is_empty() {
+                self.put_exchanged_first(group);
+            }
             meter.count(group.len().saturating_mul(group.len()));
+            meter.count(self.weight(group));
             if group.is_empty() || meter.is_exhausted() {
                 return None;
             }

@@ -67,16 +67,16 @@ impl Peer {
         }
     }
 
-    /// Its choice.
+    /// Its choice, where ours is known.
     pub(super) fn answer(
         self,
-        world: &World,
+        (world, ours): (&World, &Answer),
         repositories: &[PathBuf],
         work: &Path,
     ) -> Result<Answer> {
         match self {
             Self::Dnf => dnf(world, repositories, work),
-            Self::Zypper => zypper(world, repositories, work),
+            Self::Zypper => zypper(world, ours, repositories, work),
         }
     }
 }
@@ -90,7 +90,7 @@ fn dnf(world: &World, repositories: &[PathBuf], work: &Path) -> Result<Answer> {
             "--setopt=reposdir=/nonexistent",
             "--setopt=metadata_expire=0",
         ])
-        .args(["--setopt=module_platform_id=platform:el9", "--setopt=strict=1"])
+        .args(["--setopt=module_platform_id=platform:el9", "--setopt=strict=1", "--setopt=best=0"])
         .arg(format!("--setopt=cachedir={}", work.join("dnf-cache").display()))
         .arg(format!("--setopt=install_weak_deps={}", u8::from(world.recommends)))
         .arg(format!("--installroot={}", work.join("dnf").display()));
@@ -113,11 +113,12 @@ fn dnf(world: &World, repositories: &[PathBuf], work: &Path) -> Result<Answer> {
 }
 
 /// The packages in dnf's table: name, architecture, version, repository, size and unit. Where one is too
-/// wide for a line, what follows it stands on the next.
+/// wide for a line, what follows it stands on the next. Later versions that it does not take are listed
+/// below the others.
 fn of_dnf(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut row: Vec<&str> = Vec::new();
-    for line in text.lines() {
+    for line in text.lines().take_while(|line| !line.starts_with("Skipping packages")) {
         match line.strip_prefix(' ').filter(|rest| !rest.starts_with(' ') || !row.is_empty()) {
             Some(rest) => row.extend(rest.split_ascii_whitespace()),
             None => row.clear(),
@@ -136,30 +137,54 @@ fn of_dnf(text: &str) -> BTreeSet<String> {
     found
 }
 
-fn zypper(world: &World, repositories: &[PathBuf], work: &Path) -> Result<Answer> {
+/// zypper insists on the latest version of what is asked for. Where that cannot be had, it is asked for
+/// the version that we take, so that the rest of both choices can be compared.
+fn zypper(world: &World, ours: &Answer, repositories: &[PathBuf], work: &Path) -> Result<Answer> {
+    let first = ask_zypper(world, &world.asked, repositories, work)?;
+    let (Answer::Refused, Answer::Chosen(ours)) = (&first, ours) else { return Ok(first) };
+    let exact = |name: &String| {
+        let with = format!("{name}-");
+        let mut versions = ours.iter().filter_map(|package| package.strip_prefix(&with));
+        let version = versions.next().and_then(|rest| rest.rsplit_once('.'));
+        version.map_or_else(|| name.clone(), |(version, _)| format!("{name}={version}"))
+    };
+    let asked: Vec<String> = world.asked.iter().map(exact).collect();
+    ask_zypper(world, &asked, repositories, work)
+}
+
+fn ask_zypper(
+    world: &World,
+    asked: &[String],
+    repositories: &[PathBuf],
+    work: &Path,
+) -> Result<Answer> {
     let root = work.join("zypper");
     // What an earlier world had would be a repository of this one.
     if root.exists() {
         fs_err::remove_dir_all(&root)?;
     }
-    fs_err::create_dir_all(&root)?;
+    // Locks are kept there, by whoever finds the folder.
+    fs_err::create_dir_all(root.join("etc/zypp"))?;
     let start = || -> Command {
         let mut command = peer::start("zypper");
         command.env("LC_ALL", "C").env("HOME", work);
         command.args(["--root"]).arg(&root);
         command.args(["--non-interactive", "--no-gpg-checks", "--xmlout"]);
-        for path in repositories {
-            command.arg("--plus-repo").arg(format!("file://{}", path.display()));
-        }
         command
     };
     for name in &world.exclude {
-        start().arg("addlock").arg(name).output()?;
+        let output = start().arg("addlock").arg(name).output()?;
+        if !output.status.success() {
+            return Err(format!("zypper locks nothing: {}", text(&output.stdout)).into());
+        }
     }
     let mut command = start();
+    for path in repositories {
+        command.arg("--plus-repo").arg(format!("file://{}", path.display()));
+    }
     command.args(["install", "--dry-run"]);
     command.arg(if world.recommends { "--recommends" } else { "--no-recommends" });
-    let output = command.args(&world.asked).output()?;
+    let output = command.args(asked).output()?;
     let text = text(&output.stdout);
     let refused = ["not found", "Problem", "No provider of", "nothing provides"];
     match output.status.code() {

@@ -4,11 +4,11 @@
 //! A world is text, a package a line and relations between semicolons:
 //!
 //! ```text
-//! a 1:2-3.x86_64; R b >= 2; R (c if d); P e = 1; C f; O g < 2; W h; S i; F /usr/bin/a; V vendor
+//! a 1:2-3.x86_64; R b >= 2; R (c if d); P e = 1; C f; O g < 2; W h; S i; G j; F /usr/bin/a; V vendor
 //! ```
 //!
-//! `R` requires, `P` provides, `C` conflicts with, `O` obsoletes, `W` recommends, `S` supplements, `F` is
-//! a file and `V` the vendor. Epoch, release and architecture may be left out (`noarch`). A line `--`
+//! `R` requires, `P` provides, `C` conflicts with, `O` obsoletes, `W` recommends, `S` supplements, `G`
+//! suggests, `F` is a file and `V` the vendor. Epoch, release and architecture may be left out (`noarch`). A line `--`
 //! begins another repository. Format of the metadata: createrepo_c's.
 
 use std::fmt::Write as _;
@@ -42,6 +42,13 @@ pub(super) struct World {
 }
 
 impl World {
+    /// What is asked, for people.
+    pub(super) fn question(&self) -> String {
+        let excluded: String = self.exclude.iter().map(|name| format!(" without {name}")).collect();
+        let weak = if self.recommends { " with what is recommended" } else { "" };
+        format!("{}{excluded}{weak}", self.asked.join(" "))
+    }
+
     /// Writes the repositories below a folder.
     pub(super) fn write(&self, folder: &Path) -> Result<Vec<PathBuf>> {
         let mut repositories = Vec::new();
@@ -142,6 +149,7 @@ impl<'t> Package<'t> {
             ("O", "obsoletes"),
             ("W", "recommends"),
             ("S", "supplements"),
+            ("G", "suggests"),
         ] {
             let own = Some(own.as_str()).filter(|_| letter == "P");
             let entries: String = own.into_iter().chain(self.of(letter)).map(entry).collect();
@@ -265,6 +273,8 @@ impl Dice {
 
 /// How many names there are in a random world.
 const NAMES: u64 = 14;
+/// How many of them may be asked for: the first.
+const ASKED: u64 = 4;
 
 /// The world of a seed: packages in some versions, with relations of every kind.
 pub(super) fn random(seed: u64) -> World {
@@ -281,12 +291,15 @@ pub(super) fn random(seed: u64) -> World {
             packages.push('\n');
         }
     }
-    let asked = (0..=dice.below(2)).map(|_| format!("p{}", dice.below(4)));
+    let asked = (0..=dice.below(2)).map(|_| format!("p{}", dice.below(ASKED)));
     let mut asked: Vec<String> = asked.collect();
     asked.sort();
     asked.dedup();
-    let exclude =
-        if dice.once_in(5) { vec![format!("p{}", 4 + dice.below(10))] } else { Vec::new() };
+    let exclude = if dice.once_in(5) {
+        vec![format!("p{}", ASKED + dice.below(NAMES - ASKED))]
+    } else {
+        Vec::new()
+    };
     let (name, recommends) = (format!("random {seed}"), dice.once_in(3));
     World { name, packages, asked, exclude, recommends, ..World::default() }
 }
@@ -304,7 +317,7 @@ fn line(dice: &mut Dice, name: u64, version: u64) -> String {
         add("P", format!("v{number}{versioned}"));
     }
     if dice.once_in(6) {
-        let folder = if dice.once_in(2) { "/usr/bin" } else { "/usr/share" };
+        let folder = if dice.once_in(2) { "/usr/bin" } else { "/etc" };
         add("F", format!("{folder}/f{}", name % 3));
     }
     for _ in 0..dice.below(3) {
@@ -313,14 +326,19 @@ fn line(dice: &mut Dice, name: u64, version: u64) -> String {
     if dice.once_in(8) {
         add("C", plain(dice, name));
     }
-    if dice.once_in(12) {
-        add("O", format!("p{} < {}", other(dice, name), 1 + dice.below(3)));
+    // What is asked for is obsoleted in worlds that people wrote: there dnf and zypper differ.
+    let obsoleted = other(dice, name);
+    if dice.once_in(8) && obsoleted >= ASKED {
+        add("O", format!("p{obsoleted} < {}", 1 + dice.below(3)));
     }
     if dice.once_in(5) {
         add("W", plain(dice, name));
     }
     if dice.once_in(10) {
         add("S", plain(dice, name));
+    }
+    if dice.once_in(8) {
+        add("G", plain(dice, name));
     }
     line
 }
@@ -329,7 +347,7 @@ fn requirement(dice: &mut Dice, name: u64) -> String {
     match dice.below(9) {
         0 | 1 => format!("v{}", dice.below(4)),
         2 => {
-            let folder = if dice.once_in(2) { "/usr/bin" } else { "/usr/share" };
+            let folder = if dice.once_in(2) { "/usr/bin" } else { "/etc" };
             format!("{folder}/f{}", dice.below(3))
         }
         3 => format!("({} or {})", plain(dice, name), plain(dice, name)),
