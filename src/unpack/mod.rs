@@ -213,7 +213,10 @@ pub fn open(
     match recipe.distro.family {
         Family::Deb => deb::Opened::open(&archives, store, listener).map(Opened::Deb),
         Family::Apk => apk::Opened::open(&archives, store, listener).map(Opened::Apk),
-        Family::Rpm => rpm::Opened::open(&archives, store, listener).map(Opened::Rpm),
+        Family::Rpm => {
+            rpm::tell_of_database(recipe, listener);
+            rpm::Opened::open(&archives, store, listener).map(Opened::Rpm)
+        }
     }
 }
 

@@ -21,6 +21,7 @@ mod needs;
 mod parity;
 mod parity_alpine;
 mod parity_rpm;
+mod parity_rpm_newer;
 mod peer;
 mod processors;
 mod repro;

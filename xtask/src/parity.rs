@@ -1,6 +1,6 @@
 //! Our trees against those of the distribution's own tool: Debian's against mmdebstrap's, with the
 //! same mirror, suite, variant and package list; Alpine's see `parity_alpine.rs`, those of rpm packages
-//! `parity_rpm.rs`.
+//! `parity_rpm.rs` and `parity_rpm_newer.rs`.
 //!
 //! Both trees are read the same way and compared path by path: type, mode, owner, size, content,
 //! target, device, attributes; not times. `tests/parity/differences.toml` lists what may differ
@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use crate::peer::{self, Mirrors};
 use crate::{Outcome, say};
-use crate::{parity_alpine, parity_rpm};
+use crate::{parity_alpine, parity_rpm, parity_rpm_newer};
 
 /// One comparison.
 pub(crate) struct Case {
@@ -90,6 +90,7 @@ pub(crate) fn run(names: &[&str]) -> Outcome {
     }
     parity_alpine::run(&wanted, &work, &mut judge)?;
     parity_rpm::run(&wanted, &work, &mut judge)?;
+    parity_rpm_newer::run(&wanted, &work, &mut judge)?;
     fs_err::remove_dir_all(&work)?;
     if failed.is_empty() { Ok(()) } else { Err(format!("no parity: {}", failed.join(", ")).into()) }
 }

@@ -117,13 +117,16 @@ pub(crate) fn run(
 }
 
 /// Where the repository is, and what the tools need.
-struct Place {
+pub(crate) struct Place {
     folder: PathBuf,
 }
 
 impl Place {
     /// Makes the repository.
-    fn make(folder: &Path) -> Result<Self, Box<dyn std::error::Error>> {
+    ///
+    /// # Errors
+    /// When a tool is missing or fails.
+    pub(crate) fn make(folder: &Path) -> Result<Self, Box<dyn std::error::Error>> {
         let place = Self { folder: folder.to_owned() };
         fs_err::create_dir_all(place.path("home"))?;
         // Debian's rpm has its database in the home of whoever calls it.
@@ -144,7 +147,7 @@ impl Place {
         Ok(place)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 

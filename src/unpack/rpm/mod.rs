@@ -13,11 +13,12 @@ mod tests;
 use std::io::{self, Read};
 
 use super::{Error, Installed, Unpacked, load_all};
+use crate::distro::DatabaseFormat;
 use crate::epoch::Epoch;
-use crate::event::Listener;
+use crate::event::{Event, Listener};
 use crate::lock::LockedPackage;
 use crate::package::PackageName;
-use crate::package::rpm::database::{self, Transaction};
+use crate::package::rpm::database::{self, Format, Transaction};
 use crate::package::rpm::files::File;
 use crate::package::rpm::info::{self, Info};
 use crate::package::rpm::order::order;
@@ -149,6 +150,15 @@ pub(super) fn open_ahead<R: Read>(
     drop(load::load(package, archive, store));
 }
 
+/// Says what will not be as with the distribution's own rpm.
+pub(super) fn tell_of_database(recipe: &Recipe, listener: Listener<'_>) {
+    if recipe.guest.keep_database && recipe.release.database_format == DatabaseFormat::Bdb {
+        let text = "the packages' database is kept in SQLite: this distribution's own rpm has \
+                    Berkeley DB, which is not written, and sees no package";
+        listener(Event::warning(text));
+    }
+}
+
 /// Lays packages out: see [`super::unpack`].
 pub(super) fn unpack(opened: Opened, recipe: &Recipe, epoch: Epoch) -> Result<Unpacked, Error> {
     let Opened { rpms } = opened;
@@ -212,17 +222,27 @@ fn write_database(
     });
     let time = u32::try_from(epoch.seconds()).unwrap_or(u32::MAX);
     let transaction = Transaction { time, color: COLOR };
-    let bytes = database::database(&installed.collect::<Vec<_>>(), transaction);
-    let bytes = bytes.map_err(|source| Error::Database(Box::new(source)))?;
+    let installed: Vec<_> = installed.collect();
+    let files = database::database(&installed, transaction, format(recipe));
+    let mut files = files.map_err(|source| Error::Database(Box::new(source)))?;
+    files.push((".rpm.lock", Vec::new()));
     let meta = |mode| Meta { mtime: epoch.clamp(i64::MAX), ..Meta::root(mode) };
     let folder = TreePath::parse(recipe.release.database.as_deref().unwrap_or(DATABASE))?;
     tree.make_directories(&folder, &meta(0o755))?;
     let folder = tree.resolve(&folder)?;
-    for (name, bytes) in [("rpmdb.sqlite", bytes), (".rpm.lock", Vec::new())] {
+    for (name, bytes) in files {
         let kind = Kind::Regular(Content::Inline(bytes.into()));
         tree.insert(&folder.join(name)?, Inode { meta: meta(0o644), kind })?;
     }
     Ok(())
+}
+
+/// How the database is kept.
+fn format(recipe: &Recipe) -> Format {
+    match recipe.release.database_format {
+        DatabaseFormat::Ndb => Format::Ndb,
+        DatabaseFormat::Sqlite | DatabaseFormat::Bdb => Format::Sqlite,
+    }
 }
 
 /// Where rpm has its database unless a distribution says otherwise.

@@ -21,9 +21,13 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::of("azurelinux")
+    }
+
+    fn of(distribution: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("cache")).unwrap();
-        let options = Options { distro: Some("azurelinux".into()), ..Options::default() };
+        let options = Options { distro: Some(distribution.into()), ..Options::default() };
         let host = Some(Architecture::X86_64);
         let surroundings = Surroundings { host, without_agent: true, ..Surroundings::default() };
         let environment = std::collections::BTreeMap::new();
@@ -242,4 +246,37 @@ fn m6_m7_a_package_cut_anywhere_or_changed_in_its_header_is_refused() {
         assert!(World::new().lay_out(&[(&rpm, bad)]).is_err(), "{at}");
     }
     assert!(World::new().lay_out(&[(&rpm, good)]).is_ok());
+}
+
+#[test]
+fn the_database_is_kept_as_the_distribution_s_own_rpm_keeps_it() {
+    let packages = [Rpm::new("a", "1")];
+    for (distribution, there, absent) in [
+        ("azurelinux", &["var/lib/rpm/rpmdb.sqlite"][..], "usr/lib/sysimage/rpm"),
+        (
+            "opensuse",
+            &["usr/lib/sysimage/rpm/Packages.db", "usr/lib/sysimage/rpm/Index.db"],
+            "var/lib/rpm",
+        ),
+    ] {
+        let tree = World::of(distribution).unpack(&packages).unwrap();
+        assert!(there.iter().all(|path| is_regular(&tree, path)), "{distribution}");
+        assert!(tree.get(&at(absent)).is_none(), "{distribution}");
+    }
+}
+
+#[test]
+fn a_database_that_the_distribution_s_own_rpm_cannot_read_is_told_of() {
+    for (distribution, format, keep, is_told) in [
+        ("centos", DatabaseFormat::Bdb, true, 1),
+        ("centos", DatabaseFormat::Bdb, false, 0),
+        ("centos", DatabaseFormat::Sqlite, true, 0),
+        ("opensuse", DatabaseFormat::Ndb, true, 0),
+    ] {
+        let mut recipe = World::of(distribution).recipe;
+        (recipe.release.database_format, recipe.guest.keep_database) = (format, keep);
+        let told = std::sync::Mutex::new(0);
+        tell_of_database(&recipe, &|_| *told.lock().unwrap() += 1);
+        assert_eq!(told.into_inner().unwrap(), is_told, "{distribution} {format:?} {keep}");
+    }
 }
