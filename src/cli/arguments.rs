@@ -365,6 +365,9 @@ pub(super) struct InspectArguments {
     /// Write the file PATH to standard output, and nothing else
     #[arg(long, requires = "path")]
     pub(super) cat: bool,
+    /// List the installed packages, each with architecture and version
+    #[arg(long, conflicts_with_all = ["path", "ls", "cat"])]
+    pub(super) packages: bool,
 }
 
 /// `osbuilder verify`.

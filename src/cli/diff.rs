@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
+use osbuilder::event::Event;
 use osbuilder::inspect::{self, Aspect, Difference};
 use osbuilder::lock::Lock;
 use osbuilder::store::directory;
-use osbuilder::tree::Tree;
+use osbuilder::tree::{Contents, Tree};
 
 use super::arguments::DiffArguments;
 use super::{Failure, Kind, Session, failed};
@@ -20,7 +21,9 @@ pub(super) fn run(arguments: &DiffArguments, session: &Session) -> Result<ExitCo
     if let (Some(first), Some(second)) = (&first.parts, &second.parts) {
         found.extend(Difference::between(Aspect::Part, first, second));
     }
-    found.extend(Difference::between(Aspect::Package, &first.packages, &second.packages));
+    if let (Some(first), Some(second)) = (&first.packages, &second.packages) {
+        found.extend(Difference::between(Aspect::Package, first, second));
+    }
     match (&first.tree, &second.tree) {
         (Some(first), Some(second)) => found.extend(inspect::trees(first, second)),
         (None, None) => {}
@@ -36,7 +39,7 @@ pub(super) fn run(arguments: &DiffArguments, session: &Session) -> Result<ExitCo
 /// One of the two; what its form does not have is absent.
 struct Side {
     parts: Option<BTreeMap<String, String>>,
-    packages: BTreeMap<String, String>,
+    packages: Option<BTreeMap<String, String>>,
     tree: Option<Tree>,
 }
 
@@ -44,20 +47,35 @@ impl Side {
     fn read(path: &Path, session: &Session) -> Result<Self, Failure> {
         if path.is_dir() {
             let (tree, contents) = directory::read(path, session.threads()).map_err(failed)?;
-            let packages = inspect::packages_of(&tree, &contents);
+            let packages = packages((&tree, &contents), path, session);
             return Ok(Self { parts: None, packages, tree: Some(tree) });
         }
         if path.extension().is_some_and(|extension| extension == "lock") {
             let text = fs_err::read_to_string(path).map_err(failed)?;
-            let packages = Lock::parse(&text).map_err(failed)?.versions();
+            let packages = Some(Lock::parse(&text).map_err(failed)?.versions());
             return Ok(Self { parts: None, packages, tree: None });
         }
         let file = inspect::open(path).map_err(failed)?;
         let guest = inspect::read(&file, session.threads()).map_err(failed)?;
         let parts = Some(inspect::inventory(&guest.report));
-        let packages = inspect::packages_of(&guest.tree, &guest.contents);
+        let packages = packages((&guest.tree, &guest.contents), path, session);
         Ok(Self { parts, packages, tree: Some(guest.tree) })
     }
+}
+
+/// The packages of a tree. Where they cannot be read, only they are not compared.
+fn packages(
+    (tree, contents): (&Tree, &dyn Contents),
+    path: &Path,
+    session: &Session,
+) -> Option<BTreeMap<String, String>> {
+    let failed = |error: inspect::Error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+        let (path, cause) = (path.display(), cause.unwrap_or_default());
+        let text = format!("packages are not compared: of {path}, {error}{cause}");
+        session.hear(&Event::warning(text));
+    };
+    inspect::packages_of(tree, contents).map_err(failed).ok()
 }
 
 fn tell(difference: &Difference, session: &Session) {

@@ -17,7 +17,7 @@ pub(super) fn run(arguments: &InspectArguments, session: &Session) -> Result<Exi
     let threads = session.threads();
     if arguments.file.is_dir() {
         let (tree, contents) = directory::read(&arguments.file, threads).map_err(failed)?;
-        show_path((&tree, &contents), arguments, session)?;
+        show_part((&tree, &contents), arguments, session)?;
         return Ok(ExitCode::SUCCESS);
     }
     let file = inspect::open(&arguments.file).map_err(failed)?;
@@ -26,10 +26,10 @@ pub(super) fn run(arguments: &InspectArguments, session: &Session) -> Result<Exi
             format!("{} is not an image or initrd that can be read", arguments.file.display());
         Failure::new(Kind::Failed, error).hint(text)
     })?;
-    if arguments.path.is_none() && !arguments.ls {
+    if arguments.path.is_none() && !arguments.ls && !arguments.packages {
         show_whole(&guest, &arguments.file, session)?;
     } else {
-        show_path((&guest.tree, &guest.contents), arguments, session)?;
+        show_part((&guest.tree, &guest.contents), arguments, session)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -37,6 +37,23 @@ pub(super) fn run(arguments: &InspectArguments, session: &Session) -> Result<Exi
 fn path(text: Option<&str>) -> Result<TreePath, Failure> {
     let parsed = text.unwrap_or_default().parse();
     parsed.map_err(|error: osbuilder::tree::BadPath| Failure::new(Kind::Request, error))
+}
+
+fn show_part(
+    (tree, contents): (&Tree, &dyn Contents),
+    arguments: &InspectArguments,
+    session: &Session,
+) -> Result<(), Failure> {
+    if !arguments.packages {
+        return show_path((tree, contents), arguments, session);
+    }
+    for (package, version) in inspect::packages_of(tree, contents).map_err(failed)? {
+        session.print(&match session.json {
+            true => serde_json::json!({ "package": package, "version": version }).to_string(),
+            false => format!("{package} {version}"),
+        });
+    }
+    Ok(())
 }
 
 fn show_path(

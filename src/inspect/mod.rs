@@ -10,6 +10,7 @@ mod contract;
 mod extension;
 mod leaks;
 mod listing;
+mod packages;
 mod runtime;
 mod verdict;
 
@@ -19,18 +20,20 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use compare::{Aspect, Difference, inventory, packages_of, trees};
+pub use compare::{Aspect, Difference, inventory, trees};
 pub use contents::FileContents;
 pub use contract::{Guest as Contract, Lack, Severity, contract};
 pub use extension::{extension, is_extension};
 pub use leaks::leaks;
 pub use listing::{Line, lines};
+pub use packages::packages_of;
 pub use runtime::{BadRuntime, Hypervisor, Runtime};
 pub use verdict::{Claim, Finding, Measurement, Verdict, verify};
 
 use crate::digest::Digest;
 use crate::image::table::{Entry, Table, uuid_text};
 use crate::image::{self, Medium, Parts, Stream, initrd};
+use crate::package::rpm::database::read::BadDatabase;
 use crate::recipe::{Init, InitrdCompression};
 use crate::tree::{Contents, Kind, Tree, TreePath, escape};
 
@@ -356,6 +359,26 @@ pub enum Error {
         path: TreePath,
         /// Why.
         source: io::Error,
+    },
+    /// A database of packages is broken, or in a form that is not read.
+    #[error("cannot read which packages are in {path}")]
+    Packages {
+        /// The database.
+        path: TreePath,
+        /// Why.
+        source: BadDatabase,
+    },
+    /// A database of packages is larger than those are that are read.
+    #[error("{path} has more than 256 MiB, too much for a database of packages")]
+    TooLarge {
+        /// The database.
+        path: TreePath,
+    },
+    /// A database of packages does not have all of them.
+    #[error("{path} holds changes that are not in the database of packages yet")]
+    Log {
+        /// Where the changes are.
+        path: TreePath,
     },
     /// Whoever was to get the bytes did not take them.
     #[error("cannot write the file's content")]

@@ -19,6 +19,11 @@ pub(crate) fn is_missing(tools: &[&str]) -> bool {
     }
 }
 
+/// Whether a tool cannot be started that tells its version by another option. Says so; fails in CI.
+pub(crate) fn is_without(tool: &str, option: &str) -> bool {
+    start(tool, &[option]).is_err() && skip(&format!("{tool} is not installed"))
+}
+
 /// Says why a test is skipped, and returns true; fails in CI.
 #[expect(clippy::print_stderr, reason = "a skip must be seen")]
 #[expect(clippy::disallowed_methods, reason = "CI is known by its environment")]

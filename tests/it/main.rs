@@ -30,6 +30,7 @@ mod reference;
 mod rootfs;
 mod rpm;
 mod rpm_alma;
+mod rpm_database;
 mod rpm_hostile;
 mod rpm_oracle;
 mod rpm_solver;

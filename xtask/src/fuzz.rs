@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use osbuilder::package::compression::{Compression, Decompressor, Limits};
 use osbuilder::package::rpm::archive::Head;
+use osbuilder::package::rpm::database::{Format, Installed, Transaction, database};
 
 use crate::needs::{self, Need};
 use crate::peer;
@@ -192,20 +193,25 @@ fn seeds(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn std::error::Error>> {
     Ok(seeds)
 }
 
-/// The header and the plain payload of a package, as far as they can be read.
+/// The header, a database of it alone and the plain payload of a package, as far as they can be read.
 fn parts(package: &Path, to: &Path) -> Result<Vec<PathBuf>, Box<dyn std::error::Error>> {
     let mut reader = std::io::BufReader::new(fs_err::File::open(package)?);
     let Ok(head) = Head::read(&mut reader) else { return Ok(Vec::new()) };
     let (header, payload) = (to.with_extension("header"), to.with_extension("payload"));
     fs_err::write(&header, head.header.as_bytes())?;
+    let installed = Installed { signature: &head.signature, header: &head.header, states: &[] };
+    let transaction = Transaction { time: 1, color: 3 };
+    let database = database(&[installed], transaction, Format::Ndb)?.swap_remove(0).1;
+    let installed = to.with_extension("rpmdb");
+    fs_err::write(&installed, database)?;
     let format = Compression::of_start(std::io::BufRead::fill_buf(&mut reader)?);
     let mut plain = Decompressor::new(reader, format, Limits::up_to(LARGEST_SEED))?;
     let mut bytes = Vec::new();
     if std::io::Read::read_to_end(&mut plain, &mut bytes).is_err() {
-        return Ok(vec![header]);
+        return Ok(vec![header, installed]);
     }
     fs_err::write(&payload, bytes)?;
-    Ok(vec![header, payload])
+    Ok(vec![header, installed, payload])
 }
 
 /// File contexts with every kind of entry, and substitutions.
@@ -228,6 +234,7 @@ fn is_seed_of(target: &str, seed: &Path) -> bool {
         "apk" => &[".apk", "APKINDEX.tar.gz"],
         "rpm" | "signature" => &[".rpm"],
         "header" => &[".header"],
+        "rpmdb" => &[".rpmdb"],
         "payload" => &[".payload", ".cpio"],
         "primary" => &["primary.xml", "filelists.xml", "modules.yaml"],
         "repomd" => &["repomd.xml", "metalink.xml"],

@@ -9,6 +9,7 @@
 mod index;
 mod keys;
 mod ndb;
+pub mod read;
 mod sqlite;
 #[cfg(test)]
 mod tests;

@@ -108,6 +108,19 @@ impl Header {
     /// # Errors
     /// [`Error`]
     pub fn parse(bytes: Vec<u8>, region: u32) -> Result<Self, Error> {
+        Self::parse_with(bytes, Some(region))
+    }
+
+    /// Reads the header of an installed package, as a database holds it: without the magic, and with
+    /// entries that rpm has added to those that were signed, in whose place they count.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub fn parse_installed(bytes: &[u8]) -> Result<Self, Error> {
+        Self::parse_with([&MAGIC[..], &[0; 4], bytes].concat(), None)
+    }
+
+    fn parse_with(bytes: Vec<u8>, region: Option<u32>) -> Result<Self, Error> {
         let length = length_of(&bytes)?;
         if bytes.len().checked_sub(INTRODUCTION) != Some(length) {
             return Err(Error::Truncated);
@@ -118,10 +131,10 @@ impl Header {
         for number in 0..count {
             let at = number.saturating_mul(ENTRY).saturating_add(INTRODUCTION);
             let (tag, entry) = header.entry(at, start)?;
-            if number == 0 {
+            if let (0, Some(region)) = (number, region) {
                 header.check_region(tag, &entry, (region, count))?;
             }
-            if header.entries.insert(tag, entry).is_some() {
+            if header.entries.insert(tag, entry).is_some() && region.is_some() {
                 return Err(Error::Repeated { tag });
             }
         }
