@@ -4,7 +4,7 @@
 //! that comes late. What is not among them is there from the beginning, and so is every directory
 //! above such a path.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::tree::{Tree, TreePath};
 
@@ -24,4 +24,23 @@ pub(super) fn steps(
         }
     }
     steps
+}
+
+/// The paths of each of so many steps, in their order.
+pub(super) fn by_step(steps: &BTreeMap<TreePath, usize>, count: usize) -> Vec<BTreeSet<TreePath>> {
+    let mut paths = vec![BTreeSet::new(); count];
+    for (path, step) in steps {
+        if let Some(of_step) = paths.get_mut(*step) {
+            of_step.insert(path.clone());
+        }
+    }
+    paths
+}
+
+/// The paths that are there from the beginning, in their order.
+pub(super) fn ground(
+    tree: &Tree,
+    is_late: impl Fn(&TreePath) -> bool,
+) -> impl Iterator<Item = TreePath> {
+    tree.walk().map(|(path, ..)| path).filter(move |path| !is_late(path))
 }

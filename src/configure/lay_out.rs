@@ -1,6 +1,6 @@
 //! A tree out of memory onto the sandbox's file system, all of it or a part.
 //!
-//! In: a tree, which of its paths are wanted; out: files on disk, and a [`Baseline`] by which is
+//! In: a tree, and paths of it in their order; out: files on disk, and a [`Baseline`] by which is
 //! seen later what scripts have changed. Owners, devices and attributes go to the sandbox's record.
 //! The second part is laid out after scripts have run over the first: whatever they put in the way
 //! of a file is replaced, as dpkg and rpm do, and nothing leads out of the tree.
@@ -58,15 +58,15 @@ struct Part {
 }
 
 impl Layout<'_> {
-    /// Writes the wanted paths; their parents are wanted too, or are there already.
+    /// Writes paths, which come in their order; their parents are among them, or are there already.
     pub(super) fn write(
         &self,
         disk: &Disk,
-        wanted: &dyn Fn(&TreePath) -> bool,
+        paths: impl Iterator<Item = TreePath>,
         baseline: &mut Baseline,
         mark: Mark<'_>,
     ) -> Result<(), Error> {
-        let mut part = self.part(wanted);
+        let mut part = self.part(paths);
         let mut fresh = Vec::new();
         for (path, id) in part.directories {
             if path.is_root() || disk.make_directory(&path)? {
@@ -114,11 +114,12 @@ impl Layout<'_> {
         Ok(())
     }
 
-    fn part(&self, wanted: &dyn Fn(&TreePath) -> bool) -> Part {
+    fn part(&self, paths: impl Iterator<Item = TreePath>) -> Part {
         let mut part = Part::default();
         let mut first_names: BTreeMap<InodeId, TreePath> = BTreeMap::new();
-        for (path, id, inode) in self.tree.walk().filter(|(path, ..)| wanted(path)) {
-            if matches!(inode.kind, Kind::Directory(_)) {
+        for path in paths {
+            let Some(id) = self.tree.lookup(&path) else { continue };
+            if matches!(self.tree.inode(id).kind, Kind::Directory(_)) {
                 part.directories.push((path, id));
             } else if let Some(first) = first_names.get(&id) {
                 part.links.push((first.clone(), path));

@@ -97,28 +97,29 @@ fn run_all(mut tree: Tree, mut packages: Packages, bench: &Bench<'_>) -> Result<
     let mut baseline = Baseline::default();
     let mut prepared = Prepared::new(Limits::default(), walls, runner.emulator())?;
     let disk = Disk::open(&prepared.directory())?;
-    let ground = |path: &TreePath| !place.contains_key(path);
+    let ground = arrival::ground(&tree, |path| place.contains_key(path));
     let mark: Mark<'_> = &mut |path, marks| prepared.mark(path, marks);
-    layout(&tree, bench).write(&disk, &ground, &mut baseline, mark)?;
+    layout(&tree, bench).write(&disk, ground, &mut baseline, mark)?;
     let mut run = Run { sandbox: prepared.enter()?, bench, scripts: 0 };
     let mut made = BTreeSet::new();
-    for (number, step) in steps.iter().enumerate() {
+    let paths = arrival::by_step(&place, steps.len());
+    for (step, mut here) in steps.iter().zip(paths) {
         let first = packages.as_slice().get(step.packages.start).filter(|_| step.before).cloned();
         run.script(first.as_ref(), ScriptKind::PreInstall, &[])?;
         let names = run.names()?;
-        let here = |path: &TreePath| place.get(path) == Some(&number);
         for package in packages.as_mut_slice().get_mut(step.packages.clone()).unwrap_or_default() {
             look_up(package, &names);
-            give_owners(&mut tree, package, here);
+            give_owners(&mut tree, package, &here);
         }
         let of_step = packages.as_slice().get(step.packages.clone()).unwrap_or_default();
         let new = of_step.iter().flat_map(|package| &package.entries);
         let new = new.filter(|entry| entry.is_directory && entry.is_new);
         made.extend(new.map(|e| e.place.clone()).filter(|path| disk.stat(path).is_err()));
         let Kept { kept, aside } = run.keep_changed(&mut tree, of_step, &disk)?;
-        let wanted = |path: &TreePath| aside.contains(path) || here(path) && !kept.contains(path);
+        here.retain(|path| !kept.contains(path));
+        here.extend(aside);
         let mark: Mark<'_> = &mut |path, marks| run.sandbox.mark(path, marks);
-        layout(&tree, bench).write(&disk, &wanted, &mut baseline, mark)?;
+        layout(&tree, bench).write(&disk, here.into_iter(), &mut baseline, mark)?;
         let last = of_step.last().filter(|_| step.after).cloned();
         run.script(last.as_ref(), ScriptKind::PostInstall, &[])?;
     }
@@ -196,8 +197,8 @@ fn look_up(package: &mut Package, names: &Names) {
 }
 
 /// Takes the owners of entries over into the tree.
-fn give_owners(tree: &mut Tree, package: &Package, here: impl Fn(&TreePath) -> bool) {
-    for entry in package.entries.iter().filter(|entry| here(&entry.place)) {
+fn give_owners(tree: &mut Tree, package: &Package, here: &BTreeSet<TreePath>) {
+    for entry in package.entries.iter().filter(|entry| here.contains(&entry.place)) {
         if let Some(inode) = tree.get_mut(&entry.place) {
             (inode.meta.uid, inode.meta.gid) = (entry.meta.uid, entry.meta.gid);
         }

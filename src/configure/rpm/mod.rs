@@ -97,24 +97,24 @@ fn run_all(mut tree: Tree, packages: &[Package], bench: &Bench<'_>) -> Result<Tr
     let mut baseline = Baseline::default();
     let mut prepared = Prepared::new(Limits::default(), walls, runner.emulator())?;
     let disk = Disk::open(&prepared.directory())?;
-    let ground = |path: &TreePath| !place.contains_key(path);
+    let ground = arrival::ground(&tree, |path| place.contains_key(path));
     let mark: Mark<'_> = &mut |path, marks| prepared.mark(path, marks);
-    layout(&tree, bench).write(&disk, &ground, &mut baseline, mark)?;
+    layout(&tree, bench).write(&disk, ground, &mut baseline, mark)?;
     let mut run = Run::new(prepared.enter()?, bench, packages);
     run.scripts(0..packages.len(), Moment::BeforeAll)?;
-    for (number, step) in steps.iter().enumerate() {
+    let paths = arrival::by_step(&place, steps.len());
+    for (step, here) in steps.iter().zip(paths) {
         let first = fired.get(step.packages.start);
         run.triggers(first.map_or(&[][..], |fired| &fired.before))?;
         run.scripts(step.packages.start..step.packages.start.saturating_add(1), Moment::Before)?;
         let names = run.names()?;
-        let here = |path: &TreePath| place.get(path) == Some(&number);
         let of_step = packages.get(step.packages.clone()).unwrap_or_default();
         for entry in of_step.iter().flat_map(|package| &package.entries) {
             give_owner(&mut tree, entry, &names);
         }
         let standing = standing(of_step, &disk);
         let mark: Mark<'_> = &mut |path, marks| run.sandbox().mark(path, marks);
-        layout(&tree, bench).write(&disk, &here, &mut baseline, mark)?;
+        layout(&tree, bench).write(&disk, here.into_iter(), &mut baseline, mark)?;
         layout(&tree, bench).take_over(&disk, &standing, &mut baseline, mark)?;
         let last = step.packages.end.saturating_sub(1);
         let last_fired = fired.get(last);
