@@ -44,7 +44,10 @@ fn a_release_is_found_by_code_name_number_and_alias() {
         ("centos", "stream9", "9-stream"),
         ("centos", "7", "7.9.2009"),
         ("suse", "tumbleweed", "tumbleweed"),
-        ("openeuler", "24.03", "24.03-LTS-SP1"),
+        ("suse", "leap", "16.0"),
+        ("openeuler", "24.03", "24.03-LTS-SP4"),
+        ("rocky", "9", "9"),
+        ("rocky", "9.6", "9.6"),
         ("ubuntu", "24.04", "noble"),
         ("ubuntu", "resolute", "resolute"),
     ];
@@ -64,16 +67,19 @@ fn distributions_are_sorted_by_name() {
 
 #[test]
 fn a_release_that_left_the_mirrors_is_found_in_its_archive() {
-    let centos = find("centos");
-    let places = |release: &str, architecture| -> Vec<String> {
-        let release = centos.release(release).unwrap();
-        let mirrors = centos.mirrors_for(release, architecture);
-        mirrors.map(|mirror| mirror.url.clone()).collect()
-    };
-    assert_eq!(places("9", Architecture::X86_64), ["https://mirror.stream.centos.org"]);
-    assert_eq!(places("8", Architecture::X86_64), ["https://vault.centos.org/centos"]);
-    assert_eq!(places("7", Architecture::X86_64), ["https://vault.centos.org/centos"]);
-    assert_eq!(places("7", Architecture::Aarch64), ["https://vault.centos.org/altarch"]);
+    for (distro, release, architecture, place) in [
+        ("centos", "9", Architecture::X86_64, "https://mirror.stream.centos.org"),
+        ("centos", "8", Architecture::X86_64, "https://vault.centos.org/centos"),
+        ("centos", "7", Architecture::X86_64, "https://vault.centos.org/centos"),
+        ("centos", "7", Architecture::Aarch64, "https://vault.centos.org/altarch"),
+        ("rocky", "9", Architecture::X86_64, "https://dl.rockylinux.org/pub/rocky"),
+        ("rocky", "9.6", Architecture::X86_64, "https://dl.rockylinux.org/vault/rocky"),
+        ("alma", "8.9", Architecture::S390x, "https://vault.almalinux.org"),
+    ] {
+        let distro = find(distro);
+        let first = distro.mirrors_for(distro.release(release).unwrap(), architecture).next();
+        assert_eq!(first.unwrap().url, place, "{release}");
+    }
     let fedora = find("fedora");
     let last = fedora.mirrors_for(fedora.release("42").unwrap(), Architecture::S390x).last();
     assert!(last.unwrap().url.starts_with("https://archives.fedoraproject.org/"));
