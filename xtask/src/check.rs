@@ -69,6 +69,7 @@ const PEER: &[Need] = &[
     Need::Tool("qemu-ppc64le-static", "qemu-user-static"),
     Need::Tool("apt-get", "apt"),
     Need::Tool("dnf", "dnf"),
+    Need::Tool("zypper", "zypper"),
     Need::Tool("rpmbuild", "rpm"),
     Need::Tool("createrepo_c", "createrepo-c"),
     Need::Tool("/bin/busybox", "busybox-static"),

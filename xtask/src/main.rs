@@ -38,7 +38,7 @@ usage: cargo xtask TASK
 
   test               every check
   boot [ARCH | alma] build guests for both inits and start them, perhaps of another processor
-  parity [CASE …]    compare our trees path by path with mmdebstrap's, apk's, dnf's (needs root)
+  parity [CASE …]    compare our trees path by path with mmdebstrap's, apk's, dnf's, zypper's (needs root)
   handlers [CASE …]  compare trees made by built-in handlers with those of the sandbox
   solver [NUMBER]    compare our choice of rpm packages with dnf's and zypper's (needs root)
   processors         build Alpine's guests for every processor, scripts by emulators

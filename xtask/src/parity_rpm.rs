@@ -1,6 +1,6 @@
-//! Our trees of rpm packages against those of a real dnf with a real rpm, from the same repository: one
-//! that is made on the spot of the spec files in `tests/parity/rpm`, and real packages of two
-//! distributions, of which one is for another processor. What the real rpm says of both trees, which
+//! Our trees of rpm packages against those of a real dnf or zypper with a real rpm, from the same
+//! repository: one that is made on the spot of the spec files in `tests/parity/rpm`, and real packages of
+//! two distributions, of which one is for another processor. What the real rpm says of both trees, which
 //! packages there are and what of them has changed, must be the same, too.
 
 use std::path::{Path, PathBuf};
@@ -16,6 +16,23 @@ struct Case {
     name: &'static str,
     source: &'static Source,
     packages: &'static [&'static str],
+    peer: Peer,
+}
+
+/// Who makes the other tree.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Peer {
+    Dnf,
+    Zypper,
+}
+
+impl Peer {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Dnf => "dnf",
+            Self::Zypper => "zypper",
+        }
+    }
 }
 
 /// Where packages come from.
@@ -43,26 +60,37 @@ const ALMA: Source = Source {
 pub(crate) const ALMA_PACKAGES: &[&str] =
     &["almalinux-release", "bash", "basesystem", "coreutils-single", "glibc-minimal-langpack"];
 
+/// Packages that are made on the spot.
+const fn made(name: &'static str, packages: &'static [&'static str], peer: Peer) -> Case {
+    Case { name, source: &MADE, packages, peer }
+}
+
 const CASES: &[Case] = &[
-    Case { name: "rpm-files", source: &MADE, packages: &["parity-share"] },
-    Case { name: "rpm-order", source: &MADE, packages: &["parity-order"] },
-    Case { name: "rpm-triggers", source: &MADE, packages: &["parity-triggers"] },
-    Case { name: "rpm-lua", source: &MADE, packages: &["parity-lua"] },
-    Case { name: "rpm-colors", source: &MADE, packages: &["parity-wide"] },
+    made("rpm-files", &["parity-share"], Peer::Dnf),
+    made("rpm-order", &["parity-order"], Peer::Dnf),
+    made("rpm-triggers", &["parity-triggers"], Peer::Dnf),
+    made("rpm-lua", &["parity-lua"], Peer::Dnf),
+    made("rpm-colors", &["parity-wide"], Peer::Dnf),
+    made("zypper-files", &["parity-share"], Peer::Zypper),
+    made("zypper-order", &["parity-order"], Peer::Zypper),
+    made("zypper-triggers", &["parity-triggers"], Peer::Zypper),
+    made("zypper-lua", &["parity-lua"], Peer::Zypper),
+    made("zypper-colors", &["parity-wide"], Peer::Zypper),
     Case {
         name: "rpm-mariner",
         source: &MARINER,
         packages: &["core-packages-container", "e2fsprogs"],
+        peer: Peer::Dnf,
     },
-    Case { name: "rpm-alma", source: &ALMA, packages: ALMA_PACKAGES },
+    Case { name: "rpm-alma", source: &ALMA, packages: ALMA_PACKAGES, peer: Peer::Dnf },
 ];
 
-/// Packages of which neither dnf nor we make a tree.
+/// Packages of which neither a peer nor we make a tree.
 const REFUSED: &[Case] = &[
-    Case { name: "rpm-content-differs", source: &MADE, packages: &["parity-quarrel"] },
-    Case { name: "rpm-mode-differs", source: &MADE, packages: &["parity-quarrel-mode"] },
-    Case { name: "rpm-owner-differs", source: &MADE, packages: &["parity-quarrel-owner"] },
-    Case { name: "rpm-kind-differs", source: &MADE, packages: &["parity-quarrel-kind"] },
+    made("rpm-content-differs", &["parity-quarrel"], Peer::Dnf),
+    made("rpm-mode-differs", &["parity-quarrel-mode"], Peer::Dnf),
+    made("rpm-owner-differs", &["parity-quarrel-owner"], Peer::Dnf),
+    made("rpm-kind-differs", &["parity-quarrel-kind"], Peer::Dnf),
 ];
 
 /// What keeps rpmbuild from doing more than a spec says.
@@ -83,9 +111,10 @@ pub(crate) fn run(
     let place = Place::make(&work.join("rpm"))?;
     for case in refused {
         let repository = format!("file://{}", place.path("repository").display());
-        for (who, outcome) in
-            [("we", place.ours(case, &repository)), ("dnf", place.theirs(case, &repository))]
-        {
+        for (who, outcome) in [
+            ("we", place.ours(case, &repository)),
+            (case.peer.name(), place.theirs(case, &repository)),
+        ] {
             if outcome.is_ok() {
                 return Err(format!("{}: {who} made a tree of it", case.name).into());
             }
@@ -157,12 +186,21 @@ impl Place {
         command
     }
 
-    fn theirs(
-        &self,
-        Case { source, packages, .. }: &Case,
-        repository: &str,
-    ) -> Result<PathBuf, Box<dyn std::error::Error>> {
+    fn theirs(&self, case: &Case, repository: &str) -> Result<PathBuf, Box<dyn std::error::Error>> {
         let target = self.path("theirs");
+        let mut command = match case.peer {
+            Peer::Dnf => self.dnf(case, repository, &target),
+            Peer::Zypper => self.zypper(case, repository, &target)?,
+        };
+        match case.source.processor.is_none_or(|name| name == std::env::consts::ARCH) {
+            true if case.peer == Peer::Zypper => run_zypper(&mut command)?,
+            true => peer::run(&mut command)?,
+            false => emulated::run(&command)?,
+        }
+        Ok(target)
+    }
+
+    fn dnf(&self, Case { source, packages, .. }: &Case, from: &str, target: &Path) -> Command {
         let mut command = self.tool("dnf");
         command
             .args(["--quiet", "--assumeyes", "--nogpgcheck"])
@@ -170,16 +208,26 @@ impl Place {
             .args(source.processor.map(|name| format!("--forcearch={name}")))
             .args(["--setopt=install_weak_deps=0", "--setopt=plugins=0"])
             .arg("--setopt=reposdir=/nonexistent")
-            .arg(format!("--repofrompath=parity,{repository}"))
+            .arg(format!("--repofrompath=parity,{from}"))
             .arg(format!("--installroot={}", target.display()))
             .arg("install")
             .args(*packages);
-        if source.processor.is_none_or(|name| name == std::env::consts::ARCH) {
-            peer::run(&mut command)?;
-        } else {
-            emulated::run(&command)?;
-        }
-        Ok(target)
+        command
+    }
+
+    fn zypper(
+        &self,
+        case: &Case,
+        from: &str,
+        target: &Path,
+    ) -> Result<Command, Box<dyn std::error::Error>> {
+        fs_err::create_dir_all(target)?;
+        let mut command = self.tool("zypper");
+        command.arg("--root").arg(target);
+        command.args(["--quiet", "--non-interactive", "--no-gpg-checks", "--plus-repo", from]);
+        command.args(["install", "--no-recommends"]).args(case.packages);
+        command.env("LC_ALL", "C");
+        Ok(command)
     }
 
     /// Whose the packages are does not matter here: some are not signed.
@@ -217,5 +265,14 @@ impl Place {
         let output = self.tool("sh").args(["-c", &script]).arg(tree).output()?;
         // It reports failure when something has changed, which is part of the answer.
         Ok(String::from_utf8(output.stdout)?)
+    }
+}
+
+/// Runs zypper. That some script failed it tells by a number of its own, and goes on, as dnf does.
+fn run_zypper(command: &mut Command) -> Outcome {
+    const SOME_SCRIPT_FAILED: i32 = 107;
+    match command.status()?.code() {
+        Some(0 | SOME_SCRIPT_FAILED) => Ok(()),
+        other => Err(format!("{command:?} ended with {other:?}").into()),
     }
 }
