@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::io::{self, Read};
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha512};
 
@@ -81,7 +82,7 @@ pub(super) fn bring(
     url: &Url,
     wanted: Wanted,
 ) -> Result<Digest, Failure> {
-    persist(transport, |fresh| once(transport, store, (url, fresh), wanted))
+    persist((transport, url), |fresh| once(transport, store, (url, fresh), wanted))
 }
 
 /// What a file of unknown digest must be.
@@ -98,7 +99,7 @@ pub(super) fn bring_checked(
     size: u64,
     check: &dyn Check,
 ) -> Result<Digest, Failure> {
-    persist(transport, |fresh| {
+    persist((transport, url), |fresh| {
         let request = Request { url: url.clone(), size: Some(size), cap: size, fresh };
         let failed = RefCell::new(None);
         let download = Watched { inner: transport.open(request)?, failed: &failed };
@@ -136,7 +137,7 @@ pub(super) fn text(
     (url, fresh): (&Url, bool),
     cap: u64,
 ) -> Result<Vec<u8>, transport::Error> {
-    let result = persist(transport, |again| {
+    let result = persist((transport, url), |again| {
         let request = Request { url: url.clone(), size: None, cap, fresh: fresh || again };
         Ok(transport.open(request)?.into_bytes()?)
     });
@@ -146,14 +147,15 @@ pub(super) fn text(
     })
 }
 
-/// Tries until it works, cannot work, or was tried often enough.
+/// Tries until it works, cannot work, or was tried often enough. No file of this machine becomes better
+/// by waiting.
 fn persist<T>(
-    transport: &Transport,
+    (transport, url): (&Transport, &Url),
     mut attempt: impl FnMut(bool) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let patience = transport.patience();
     let mut fresh = false;
-    let mut pause = patience.pause;
+    let mut pause = if url.file_path().is_some() { Duration::ZERO } else { patience.pause };
     for _ in 1..patience.attempts {
         match attempt(fresh) {
             Err(failure) if failure.may_pass() && !(fresh && failure.blames_caches()) => {
