@@ -9,6 +9,10 @@
 //!
 //! Where a repository has no index of version 2, that of version 3 is asked for. Its text is brought into
 //! the words of version 2 here, once its signature was checked.
+//!
+//! What nobody vouched for yet costs little memory, whatever it says: of version 2 no more is unpacked
+//! than signatures take, of version 3, whose signatures lie behind what they cover, a few times what
+//! the largest index has.
 
 use std::borrow::Cow;
 use std::io::{self, Read};
@@ -35,9 +39,11 @@ use crate::package::tar;
 use crate::recipe::Recipe;
 
 /// Packed bytes of an index. The largest of Alpine's have three million.
-pub(super) const MAX_PACKED: u64 = 32 << 20;
-/// Plain bytes of an index.
-const MAX_INDEX: u64 = 256 << 20;
+pub(super) const MAX_PACKED: u64 = 10_000_000;
+/// Plain bytes of an index. The largest of Alpine's have ten million.
+const MAX_INDEX: u64 = 64 << 20;
+/// Plain bytes of an index of version 3, which are there before its signatures are.
+const MAX_THIRD: u64 = 16 << 20;
 /// Plain bytes of the signatures.
 const MAX_SIGNATURES: u64 = 1 << 16;
 
@@ -150,8 +156,9 @@ impl Reader<'_> {
             Err(refusal) => return Err(refusal),
         };
         let Opened { signed, text, description } = Opened::read(&bytes)?;
-        let branch = self.source.folder.split('/').next().unwrap_or_default();
-        if let Some(found) = other_release(branch, &description) {
+        if let Some(branch) = &self.source.branch
+            && let Some(found) = other_release(branch, &description)
+        {
             return Err(Refusal::Branch { found });
         }
         let digest = Digest::of(&signed);
@@ -201,11 +208,12 @@ fn key_of(signer: &str) -> String {
     signer.rsplit_once(' ').map_or(signer, |(key, _)| key).to_owned()
 }
 
-/// The release that a description such as `v3.16.3-13-g4d933a1fa3` tells of, if it is another one than
-/// that of the branch.
+/// The release that a description such as `v3.16.3-13-g4d933a1fa3` tells of, or that of a medium such
+/// as `3.19.1`, if it is another one than that of the branch.
 fn other_release(branch: &str, description: &[u8]) -> Option<String> {
     let release = |text: &str| {
-        let (major, rest) = text.strip_prefix('v')?.split_once('.')?;
+        let text = text.trim_end();
+        let (major, rest) = text.strip_prefix('v').unwrap_or(text).split_once('.')?;
         let minor: String = rest.chars().take_while(char::is_ascii_digit).collect();
         let are_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         (are_digits(major) && are_digits(&minor)).then(|| format!("v{major}.{minor}"))
@@ -230,9 +238,11 @@ struct Snapshot {
 /// The signatures before an index, and every byte behind them.
 fn split(bytes: &[u8]) -> Result<(Vec<Signature>, &[u8]), Refusal> {
     let mut rest = bytes;
-    let first = segment::read(&mut rest, MAX_INDEX).map_err(Refusal::Segment)?;
-    let too_long = u64::try_from(first.plain.len()).is_ok_and(|length| length > MAX_SIGNATURES);
-    let signatures = if too_long { None } else { first.signatures().map_err(Refusal::Segment)? };
+    let signatures = match segment::read(&mut rest, MAX_SIGNATURES) {
+        Ok(first) => first.signatures().map_err(Refusal::Segment)?,
+        Err(error) if error.is_too_long() => None,
+        Err(error) => return Err(Refusal::Segment(error)),
+    };
     match signatures {
         Some(signatures) => Ok((signatures, rest)),
         None => Ok((Vec::new(), bytes)),
@@ -241,7 +251,7 @@ fn split(bytes: &[u8]) -> Result<(Vec<Signature>, &[u8]), Refusal> {
 
 /// The values of an index of version 3, and the signatures over them.
 fn third(bytes: &[u8]) -> Result<Signed, Refusal> {
-    let limits = (MAX_INDEX, MAX_INDEX);
+    let limits = (MAX_THIRD, MAX_THIRD);
     let (signed, blocks) = Blocks::open(bytes, Schema::Index, limits).map_err(Refusal::Blocks)?;
     blocks.finish().map_err(Refusal::Blocks)?;
     Ok(signed)
@@ -381,7 +391,9 @@ mod tests {
             ("v3.19", "v3.16.3-13-g4d933a1fa3", Some("v3.16")),
             ("v3.1", "v3.19.1", Some("v3.19")),
             ("v3.19", "v20231219-7-gabcdef0", None),
-            ("v3.19", "3.19.1", None),
+            ("v3.19", "3.19.1\n", None),
+            ("v3.20", "3.19.1", Some("v3.19")),
+            ("v3.20", "rebuilt from 3.19.1", None),
             ("v3.19", "", None),
             ("v3.19", "v.19", None),
             ("edge", "v3.19.1-27-gabcdef0", None),

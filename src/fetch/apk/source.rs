@@ -20,6 +20,8 @@ pub(super) struct Source {
     pub root: Url,
     /// Its folder below the root: `v3.19/main`. Empty for a repository of the user's.
     pub folder: String,
+    /// The branch that it must be of; none where the user may have any.
+    pub branch: Option<String>,
     /// The tag that must be asked for to use it.
     pub tag: Option<String>,
     /// Where it may be fetched, in the order of trying: the folders that hold one for each
@@ -67,12 +69,19 @@ fn of_distribution(recipe: &Recipe, host: &[Url]) -> Result<Vec<Source>, Error> 
         places: vec![root.clone()],
         root,
         folder: String::new(),
+        branch: Some(recipe.release.codename.clone()),
         tag: None,
         trust: trust.clone(),
     };
     let mut sources: Vec<Source> = media.into_iter().map(medium).collect();
     if !sources.is_empty() && named.is_empty() {
-        return Ok(sources);
+        return match recipe.sources.extra_suites.first() {
+            None => Ok(sources),
+            Some(suite) => Err(Error::Repository {
+                text: suite.clone(),
+                rule: "the mirror is a medium, which has no branches",
+            }),
+        };
     }
     let built_in = recipe.distro.mirrors_for(&recipe.release, recipe.architecture);
     let built_in = parsed(built_in.map(|mirror| mirror.url.as_str()))?;
@@ -89,7 +98,8 @@ fn of_distribution(recipe: &Recipe, host: &[Url]) -> Result<Vec<Source>, Error> 
             }
         }
         let (root, trust) = (root.clone(), trust.clone());
-        sources.push(Source { root, folder, tag: None, places, trust });
+        let branch = folder.split('/').next().map(str::to_owned);
+        sources.push(Source { root, folder, branch, tag: None, places, trust });
     }
     Ok(sources)
 }
@@ -153,7 +163,7 @@ fn of_user(text: &str) -> Result<Source, Error> {
     }
     let root: Url = address.trim_end_matches('/').parse().map_err(Error::Url)?;
     let (places, tag) = (vec![root.clone()], tag.map(str::to_owned));
-    Ok(Source { root, folder: String::new(), tag, places, trust })
+    Ok(Source { root, folder: String::new(), branch: None, tag, places, trust })
 }
 
 #[cfg(test)]

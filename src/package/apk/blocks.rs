@@ -179,7 +179,8 @@ impl<R: BufRead> Blocks<R> {
             return Err(Error::Broken("a block is too long"));
         }
         (self.left, self.padding) = (header.size, header.padding);
-        let mut bytes = Vec::new();
+        // As long as it says, so that nothing is copied while it grows; what never comes takes no memory.
+        let mut bytes = Vec::with_capacity(usize::try_from(header.size).unwrap_or_default());
         self.read_to_end(&mut bytes).map_err(Error::Read)?;
         self.leave()?;
         Ok(bytes)

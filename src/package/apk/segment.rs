@@ -10,7 +10,7 @@
 use std::io::{self, BufRead, Read};
 
 use super::blocks;
-use crate::package::compression::{Compression, Decompressor, Limits};
+use crate::package::compression::{self, Compression, Decompressor, Limits};
 use crate::package::tar;
 
 /// One gzip member.
@@ -215,6 +215,14 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether there are more plain bytes than were allowed.
+    pub fn is_too_long(&self) -> bool {
+        let Self::Read(error) = self else { return false };
+        matches!(compression::Error::of(error), Some(compression::Error::TooLarge { .. }))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,7 +248,8 @@ mod tests {
         assert_eq!(read(&mut rest, 9).unwrap(), Segment { raw: two, plain: b"two".into() });
         assert!(matches!(read(&mut rest, 9), Err(Error::Read(_))));
         let zeros = gzip(&[0; 100]);
-        assert!(matches!(read(&mut &zeros[..], 99), Err(Error::Read(_))));
+        assert!(read(&mut &zeros[..], 99).is_err_and(|error| error.is_too_long()));
+        assert!(read(&mut &b"\x1f\x8b"[..], 99).is_err_and(|error| !error.is_too_long()));
         assert!(read(&mut &zeros[..], 100).is_ok());
         for begin in [&b"ADB.pckg"[..], b"ADBd", b"ADBc\x02\x01"] {
             assert!(matches!(read(&mut &begin[..], 9), Err(Error::Version3)));

@@ -65,6 +65,21 @@ fn scripts_run_in_apk_s_order_with_apk_s_arguments_and_users_that_they_make_own_
 }
 
 #[test]
+fn r8_a_medium_of_another_release_is_refused_and_has_no_branches() {
+    let Some(world) = genuine(&[], "[\"alpine-base\"]") else { return };
+    for (further, reason) in [
+        (&["--version", "3.20"][..], "it is the index of v3.19"),
+        (&["--suite", "edge"], "the mirror is a medium, which has no branches"),
+        (&["--key", "none.rsa.pub"], "cannot read a key file"),
+    ] {
+        let fixed = ["rootfs", "--recipe", "recipe.toml", "--rootfs-only", "-o", "g"];
+        let refused = world.run(&[&fixed[..], further].concat(), &[]);
+        assert!(refused.told.contains(reason), "{further:?}: {}", refused.told);
+        assert!(!world.path("g").exists(), "{further:?}");
+    }
+}
+
+#[test]
 fn a_script_that_fails_ends_the_build_and_is_named() {
     let bad = Package::new("bad", "1-r0")
         .fields("depend = busybox\n")
