@@ -33,7 +33,10 @@ pub(crate) fn key(lock: &Lock, recipe: &Recipe, epoch: Epoch) -> Digest {
     for package in packages {
         let (name, version) = (&package.name, &package.version);
         let (architecture, digest) = (&package.architecture, &package.digest);
-        hasher.update(format!("{name} {version} {architecture} {digest}\n").as_bytes());
+        // Of Alpine's packages the database names the repository, if it has a tag.
+        let repository = package.repository;
+        let line = format!("{name} {version} {architecture} {digest} {repository}\n");
+        hasher.update(line.as_bytes());
     }
     hasher.finish()
 }

@@ -72,7 +72,8 @@ pub(super) struct BuildArguments {
     /// Processor architecture [default: this machine's]
     #[arg(long, value_name = "ARCH", help_heading = "Guest")]
     pub(super) arch: Option<String>,
-    /// Install this package too (repeatable)
+    /// Install this package too (repeatable); with Alpine any entry of apk's world file, such as
+    /// `chrony@edge` or `musl~1.2`
     #[arg(long, value_name = "NAME", help_heading = "Guest")]
     pub(super) package: Vec<String>,
     /// Never install this package, nor what needs it (repeatable)
@@ -348,6 +349,10 @@ pub(super) struct DistrosArguments {
     /// Say what is wrong with a data file of a distribution, by line and column
     #[arg(long, value_name = "FILE", conflicts_with = "names")]
     pub(super) check: Option<PathBuf>,
+    /// Print the data file of a distribution that is compiled in: a copy of it in the folder of data
+    /// files, with a newer release added, takes its place
+    #[arg(long, value_name = "DISTRO", conflicts_with_all = ["names", "check"])]
+    pub(super) show: Option<String>,
 }
 
 /// `osbuilder inspect`.

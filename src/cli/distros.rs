@@ -15,6 +15,9 @@ pub(super) fn run(arguments: &DistrosArguments, session: &Session) -> Result<Exi
     if let Some(path) = &arguments.check {
         return check(path, session);
     }
+    if let Some(name) = &arguments.show {
+        return show(name, session);
+    }
     for distro in session.catalogue()?.all() {
         if arguments.names {
             session.print(&distro.name);
@@ -24,6 +27,16 @@ pub(super) fn run(arguments: &DistrosArguments, session: &Session) -> Result<Exi
             as_table(distro).iter().for_each(|line| session.print(line));
         }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a data file that is compiled in, to be changed and put beside.
+fn show(name: &str, session: &Session) -> Result<ExitCode, Failure> {
+    let catalogue = Catalogue::default();
+    let distro = catalogue.find(name).map_err(|error| Failure::new(Kind::Request, error))?;
+    let file = Path::new(&distro.name).with_extension("toml");
+    let own = Catalogue::files().find(|known| known.path == file);
+    session.print(own.map_or("", |known| known.text).trim_end());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -98,8 +98,11 @@ impl Failure {
 
 impl From<osbuilder::Error> for Failure {
     fn from(error: osbuilder::Error) -> Self {
-        use osbuilder::{Error, configure};
+        use osbuilder::{Error, configure, fetch};
         let kind = match &error {
+            Error::Indexes(fetch::Error::KeyFile(_) | fetch::Error::RsaKeyFile { .. }) => {
+                Kind::Request
+            }
             Error::Indexes(_) | Error::Packages(_) => Kind::Network,
             Error::Store(_) | Error::Configure(configure::Error::Sandbox(_)) => Kind::Host,
             Error::Resolve(_)
@@ -110,9 +113,11 @@ impl From<osbuilder::Error> for Failure {
             _ => Kind::Failed,
         };
         let hint = match &error {
-            Error::Indexes(_) => {
-                Some("--mirror URL names another mirror, --offline uses the cache")
-            }
+            Error::Indexes(fetch::Error::KeyFile(_) | fetch::Error::RsaKeyFile { .. }) => None,
+            Error::Indexes(_) => Some(
+                "--mirror URL names another mirror, --key FILE a key to be trusted with it, --offline \
+                 uses the cache",
+            ),
             Error::Packages(_) => {
                 Some("`osbuilder lock` chooses packages anew if the archive has moved on")
             }

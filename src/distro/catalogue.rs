@@ -117,7 +117,11 @@ pub enum Error {
         known: String,
     },
     /// The distribution has no release of this name or number.
-    #[error("{distro} has no release {release:?}{}; known are {known}", did_you_mean(meant.as_deref()))]
+    #[error(
+        "{distro} has no release {release:?}{}; known are {known}; `osbuilder distros --show` begins a \
+         data file that adds one",
+        did_you_mean(meant.as_deref())
+    )]
     UnknownRelease {
         /// The distribution's name for people.
         distro: String,

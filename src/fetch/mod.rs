@@ -51,7 +51,7 @@ pub use deb::{Refusal as DebRefusal, ReleaseError};
 pub use freshness::Stale;
 pub use object::Failure;
 pub use openpgp::{Error as SignatureError, Fingerprint};
-pub use packages::{Archive, Arrived, Packages};
+pub use packages::{Archive, Arrived, Packages, Tagged};
 pub use proxy::Proxies;
 pub use rpm::Refusal as RpmRefusal;
 pub use transport::{Error as TransportError, Network, Patience};

@@ -22,12 +22,28 @@ use crate::store::{Object, Store};
 pub struct Packages {
     store: Store,
     packages: Vec<LockedPackage>,
+    /// For each repository of the lock.
+    tagged: Vec<Option<Tagged>>,
+}
+
+/// A repository of Alpine's kind that is only for those who name its tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tagged {
+    /// The tag, without the sign before it.
+    pub tag: String,
+    /// Its address, as the lock has it.
+    pub address: String,
 }
 
 impl Packages {
     /// The packages with their archives.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&LockedPackage, Archive<'_>)> {
         self.packages.iter().map(|locked| (locked, Archive { store: &self.store, locked }))
+    }
+
+    /// For each repository of the lock whether it is only for those who name its tag.
+    pub fn tagged(&self) -> &[Option<Tagged>] {
+        &self.tagged
     }
 }
 
@@ -74,7 +90,11 @@ pub(super) fn packages(
     if recipe.distro.family == Family::Rpm {
         rpm::check_signatures(lock, recipe, context)?;
     }
-    Ok(Packages { store: context.store.clone(), packages: lock.packages.clone() })
+    let tagged = match recipe.distro.family {
+        Family::Apk => apk::tagged(&lock.repositories, recipe, context)?,
+        Family::Deb | Family::Rpm => Vec::new(),
+    };
+    Ok(Packages { store: context.store.clone(), packages: lock.packages.clone(), tagged })
 }
 
 fn missing<'a>(lock: &'a Lock, context: &Context<'_>) -> Result<Vec<&'a LockedPackage>, Error> {

@@ -59,6 +59,47 @@ impl FromStr for PackageName {
     }
 }
 
+/// What may be asked for: the name of a package; of apk an entry of its world file, which may name what
+/// packages provide, versions and a repository's tag: `cmd:bash`, `musl~1.2`, `chrony@edge`, `!openrc`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Asked(String);
+
+impl Asked {
+    /// Reads an entry of apk's world file.
+    ///
+    /// # Errors
+    /// [`apk::relation::BadRelation`]
+    pub fn in_world(text: &str) -> Result<Self, apk::relation::BadRelation> {
+        apk::relation::parse_tagged(text).map(|_| Self(text.to_owned()))
+    }
+
+    /// As it was asked for.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name in it.
+    pub fn name(&self) -> &str {
+        let rest = self.0.strip_prefix('!').unwrap_or(&self.0);
+        rest.split(['@', '<', '=', '>', '~']).next().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The name of a package, which may be asked for in any family.
+impl FromStr for Asked {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        text.parse::<PackageName>().map(|PackageName(name)| Self(name))
+    }
+}
+
 impl<'de> serde::Deserialize<'de> for PackageName {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
@@ -76,6 +117,25 @@ mod tests {
         }
         for bad in ["", "-rf", ".", "..", "a/b", "a b", "a\n", "é", "+a", &"a".repeat(256)] {
             assert!(bad.parse::<PackageName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_is_a_name_or_with_apk_an_entry_of_its_world_file() {
+        for (text, name) in [
+            ("bash", "bash"),
+            ("cmd:bash", "cmd:bash"),
+            ("chrony@edge", "chrony"),
+            ("a@edge>=1.2", "a"),
+            ("musl~1.2", "musl"),
+            ("!openrc", "openrc"),
+        ] {
+            let asked = Asked::in_world(text).unwrap();
+            assert_eq!((asked.as_str(), asked.name()), (text, name));
+            assert_eq!(text.parse::<Asked>().is_ok(), text == "bash", "{text}");
+        }
+        for bad in ["", "!", "a b", "a@", "a\n", "a=x", "$a"] {
+            assert!(Asked::in_world(bad).is_err(), "{bad:?}");
         }
     }
 }

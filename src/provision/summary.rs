@@ -42,7 +42,7 @@ impl Summary {
     pub fn of(recipe: &Recipe) -> Self {
         let guest = &recipe.guest;
         let names =
-            |names: &[crate::package::PackageName]| names.iter().map(ToString::to_string).collect();
+            |names: &[crate::package::Asked]| names.iter().map(ToString::to_string).collect();
         Self {
             osbuilder_version: guest.osbuilder_version.clone(),
             architecture: recipe.architecture.to_string(),

@@ -19,7 +19,7 @@ use crate::distro::{Architecture, Distro, Family, FirstProcess, Release};
 use crate::epoch::Epoch;
 use crate::event::Event;
 use crate::meant::{did_you_mean, nearest};
-use crate::package::PackageName;
+use crate::package::{Asked, BadName, PackageName};
 use crate::tree::TreePath;
 
 /// Has every architecture of Kata's matrix, updates and a security archive.
@@ -59,7 +59,8 @@ pub(super) fn complete(
     let architecture = place.as_ref().map(|(_, _, architecture)| *architecture);
     let image = completer.image(layer.image, architecture);
     let sources = completer.sources(layer.sources, architecture);
-    let packages = completer.packages(layer.packages);
+    let family = place.as_ref().map(|(distro, ..)| distro.family);
+    let packages = completer.packages(layer.packages, family);
     let plain_chroot = layer.plain_chroot.is_some_and(|given| given.value);
     let ((distro, release, architecture), guest, mut packages) = (place?, guest?, packages?);
     if packages.base.is_empty() {
@@ -161,23 +162,44 @@ impl Completer<'_> {
         given.and_then(|given| self.one_of(&given, &choices)).unwrap_or(Scripts::Any)
     }
 
-    fn packages(&mut self, layer: PackageLayer) -> Option<PackageSet> {
+    fn packages(&mut self, layer: PackageLayer, family: Option<Family>) -> Option<PackageSet> {
         let choices = [("required", Variant::Required), ("essential", Variant::Essential)];
         let variant = layer.variant.map(|given| self.one_of(&given, &choices));
-        let extra = self.names(&layer.extra);
+        let extra = self.asked(&layer.extra, family);
         for given in &layer.exclude {
-            if extra.iter().any(|name| name.as_str() == given.value) {
+            if extra.iter().any(|asked| asked.name() == given.value) {
                 let message = format!("{} is asked for and excluded", given.value);
                 self.mistakes.add(&given.origin, message);
             }
         }
         Some(PackageSet {
-            base: self.names(&layer.base),
+            base: self.asked(&layer.base, family),
             extra,
             exclude: self.names(&layer.exclude),
             recommends: layer.recommends.is_some_and(|given| given.value),
             variant: variant.unwrap_or(Some(Variant::default()))?,
         })
+    }
+
+    /// What is asked for, sorted, each once. apk alone takes more than names; where the distribution
+    /// is unknown, that is mistake enough.
+    fn asked(&mut self, given: &[Given<String>], family: Option<Family>) -> Vec<Asked> {
+        let mut all = Vec::new();
+        for Given { value, origin } in given {
+            let asked = value.parse().map_err(|error: BadName| error.to_string());
+            let asked = asked.or_else(|message| match family {
+                Some(Family::Deb | Family::Rpm) => Err(message),
+                Some(Family::Apk) => Asked::in_world(value).map_err(|error| error.to_string()),
+                None => Asked::in_world(value).map_err(|_| message),
+            });
+            match asked {
+                Ok(asked) => all.push(asked),
+                Err(message) => self.mistakes.add(origin, message),
+            }
+        }
+        all.sort();
+        all.dedup();
+        all
     }
 
     /// The names, sorted, each once.
@@ -532,7 +554,7 @@ fn default_packages(
     architecture: Architecture,
     init: Init,
     seccomp: bool,
-) -> Vec<PackageName> {
+) -> Vec<Asked> {
     let names = distro.packages.names(architecture, init == Init::Systemd, seccomp);
     names.iter().map(|name| name.parse().expect("a test reads every data file")).collect()
 }

@@ -52,7 +52,8 @@ struct Document {
     /// the repositories sign.
     #[schemars(with = "u64")]
     epoch: Number,
-    /// In place of the distribution's list for guests. Dependencies come along.
+    /// In place of the distribution's list for guests. Dependencies come along. For Alpine any entries
+    /// of apk's world file: `chrony@edge`, `musl~1.2`, `cmd:bash`, `!openrc`.
     #[schemars(with = "Vec<String>")]
     packages: Texts,
     /// Packages beside that list.
@@ -95,7 +96,7 @@ struct SourcesTable {
     #[schemars(with = "Vec<String>")]
     mirrors: Texts,
     /// Further repositories: the address of a flat one, or address, suite and components separated
-    /// by blanks.
+    /// by blanks. For Alpine an address, perhaps after a tag: `@edge https://…/edge/main`.
     #[schemars(with = "Vec<String>")]
     repositories: Texts,
     /// Files with keys that are trusted for mirrors and further repositories.

@@ -27,7 +27,7 @@ pub use options::Options;
 use crate::distro::{Architecture, Catalogue, Distro, Release};
 use crate::epoch::Epoch;
 use crate::event::Event;
-use crate::package::PackageName;
+use crate::package::{Asked, PackageName};
 use crate::tree::TreePath;
 
 /// Everything that a recipe is made from.
@@ -137,15 +137,27 @@ pub struct Recipe {
 #[derive(Debug, Clone, Default)]
 pub struct PackageSet {
     /// The list that makes a guest: the distribution's default for the init, unless given.
-    pub base: Vec<PackageName>,
+    pub base: Vec<Asked>,
     /// What a user adds.
-    pub extra: Vec<PackageName>,
+    pub extra: Vec<Asked>,
     /// What is never installed: not by the list either, nor because another package needs it.
     pub exclude: Vec<PackageName>,
     /// Whether recommended packages are installed too. Off by default.
     pub recommends: bool,
     /// Which part of the distribution is installed whether asked for or not.
     pub variant: Variant,
+}
+
+impl PackageSet {
+    /// All that is asked for and not excluded, sorted, each once.
+    pub fn asked(&self) -> Vec<&str> {
+        let is_excluded = |asked: &&Asked| self.exclude.iter().any(|e| e.as_str() == asked.name());
+        let base = self.base.iter().filter(|asked| !is_excluded(asked));
+        let mut asked: Vec<_> = base.chain(&self.extra).map(Asked::as_str).collect();
+        asked.sort_unstable();
+        asked.dedup();
+        asked
+    }
 }
 
 /// Which packages are installed whether asked for or not; named as in mmdebstrap.
@@ -434,7 +446,7 @@ mod tests {
         );
         assert_eq!((recipe.architecture, recipe.init), (Architecture::X86_64, Init::Systemd));
         assert_eq!(recipe.packages.variant, Variant::Required);
-        let base: Vec<_> = recipe.packages.base.iter().map(PackageName::as_str).collect();
+        let base: Vec<_> = recipe.packages.base.iter().map(Asked::as_str).collect();
         let expected =
             ["chrony", "cryptsetup-bin", "dbus", "e2fsprogs", "init", "iptables", "kmod"];
         assert_eq!(base, [&expected[..], &["libseccomp2", "systemd"]].concat());
@@ -462,7 +474,7 @@ mod tests {
         assert_eq!(codename(Some(file), &variables, &Options::default()), "bookworm");
         assert_eq!(codename(Some(file), &variables, &options), "sid");
         let recipe = request(Some(file), &variables, &options).unwrap().recipe;
-        let extra: Vec<_> = recipe.packages.extra.iter().map(PackageName::as_str).collect();
+        let extra: Vec<_> = recipe.packages.extra.iter().map(Asked::as_str).collect();
         assert_eq!(extra, ["bash", "curl", "vim"]);
         assert_eq!((recipe.init, recipe.image.block_size), (Init::Agent, 2048));
     }

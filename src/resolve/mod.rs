@@ -91,12 +91,7 @@ pub fn resolve_from(recipe: &Recipe, repositories: &[Repository<'_>]) -> Result<
 }
 
 fn asked(recipe: &Recipe) -> Vec<&str> {
-    let packages = &recipe.packages;
-    let base = packages.base.iter().filter(|name| !packages.exclude.contains(name));
-    let mut asked: Vec<_> = base.chain(&packages.extra).map(PackageName::as_str).collect();
-    asked.sort_unstable();
-    asked.dedup();
-    asked
+    recipe.packages.asked()
 }
 
 /// Whether a package is never to be installed.
@@ -267,6 +262,16 @@ pub enum Error {
     /// What is asked for is no name of a package with a condition on its version.
     #[error("what is asked for cannot be understood")]
     Asked(#[source] Reason),
+    /// A package is asked for from repositories with a tag that none has.
+    #[error(
+        "{asked} is asked for, and no repository has the tag {tag}: a repository \"@{tag} URL\" would"
+    )]
+    NoTag {
+        /// What is asked for.
+        asked: String,
+        /// The tag.
+        tag: String,
+    },
     /// A package has a name that no package can have.
     #[error("a chosen package cannot be named")]
     Name(#[from] BadName),

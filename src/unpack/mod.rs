@@ -212,7 +212,10 @@ pub fn open(
         packages.iter().map(|(locked, archive)| (locked, move || archive.open())).collect();
     match recipe.distro.family {
         Family::Deb => deb::Opened::open(&archives, store, listener).map(Opened::Deb),
-        Family::Apk => apk::Opened::open(&archives, store, listener).map(Opened::Apk),
+        Family::Apk => {
+            let tagged = packages.tagged();
+            apk::Opened::open((&archives, tagged), store, listener).map(Opened::Apk)
+        }
         Family::Rpm => {
             rpm::tell_of_database(recipe, listener);
             rpm::Opened::open(&archives, store, listener).map(Opened::Rpm)

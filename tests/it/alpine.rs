@@ -311,6 +311,86 @@ fn the_same_lock_gives_the_same_bytes_also_without_a_network_and_from_an_empty_c
 }
 
 #[test]
+fn a_tag_leads_to_its_repository_and_stands_where_apk_looks_for_it() {
+    let key = Key::trusted();
+    let world = World::new(&[&katas()[..], &[Package::new("helper", "1-r0")]].concat());
+    let own = Package::new("own", "3-r0").fields("depend = helper>=2\n");
+    let edge = [own, Package::new("helper", "2-r0"), Package::new("musl", "9-r0")];
+    write(&repository("edge", &edge, &key, Algorithm::Sha256), world.folder.path());
+    let address = format!("file://{}", world.path("edge").display());
+    let file = world.path(&key.name);
+    let tagged = format!("@edge [signed-by={}] {address}", file.display());
+    let repository = ["--repository", &tagged];
+    let asked = |words: &[&'static str]| -> Vec<&str> {
+        let words = words.iter().flat_map(|word| ["--package", *word]);
+        repository.iter().copied().chain(words).collect()
+    };
+    world.builds("rootfs", "guest", &asked(&["own@edge", "musl~1"]));
+    let database = world.text("guest/lib/apk/db/installed");
+    let stanza = |name: &str| {
+        let mut stanzas = database.split("\n\n");
+        stanzas.find(|stanza| stanza.contains(&format!("\nP:{name}\n"))).unwrap()
+    };
+    // What a tagged package needs comes from there, too; whatever nobody asked for does not.
+    for (name, version, tag) in [("own", "3", true), ("helper", "2", true), ("musl", "1", false)] {
+        assert!(stanza(name).contains(&format!("\nV:{version}-r0\n")), "{database}");
+        assert_eq!(stanza(name).contains("\ns:edge\n"), tag, "{database}");
+    }
+    let wanted = world.text("guest/etc/apk/world");
+    assert!(wanted.contains("\nown@edge\n") && wanted.contains("\nmusl~1\n"), "{wanted}");
+    let places = world.text("guest/etc/apk/repositories");
+    assert!(places.ends_with(&format!("/v3.24/community\n@edge {address}\n")), "{places}");
+    world.builds("rootfs", "again", &[&asked(&["own@edge", "musl~1"])[..], &["--locked"]].concat());
+
+    for (word, status, reason) in [
+        ("own", 2, "no repository has own"),
+        ("own@other", 2, "no repository has the tag other: a repository \"@other URL\" would"),
+        ("musl>9", 2, "musl is there as 1-r0"),
+        ("mu$sl", 2, "not a relation"),
+    ] {
+        let refused = world.build("rootfs", "none", &asked(&[word]));
+        assert_eq!(refused.status, Some(status), "{word}: {}", refused.told);
+        assert!(refused.told.contains(reason), "{word}: {}", refused.told);
+    }
+    let elsewhere = world.run(&["rootfs", "debian", "--rootfs-only", "--package", "bash@x"], &[]);
+    assert!(elsewhere.told.contains("is not the name of a package"), "{}", elsewhere.told);
+}
+
+#[test]
+fn what_is_excluded_is_not_in_the_world_either() {
+    let world = World::new(&katas());
+    world.builds("rootfs", "guest", &["--exclude", "bash"]);
+    assert_eq!(world.text("guest/etc/apk/world"), "alpine-base\nip6tables\niptables\nlibseccomp\n");
+    assert!(!world.text("guest/lib/apk/db/installed").contains("P:bash\n"));
+}
+
+#[test]
+fn a_release_that_is_newer_than_the_program_takes_a_line_of_a_data_file() {
+    let world = World::new(&[]);
+    let files = repository("v3.25/main", &katas(), &Key::trusted(), Algorithm::Sha256);
+    write(&files, &world.folder.path().join("archive"));
+    let unknown = world.build("rootfs", "guest", &["--version", "3.25"]);
+    assert_eq!(unknown.status, Some(2), "{}", unknown.told);
+    assert!(unknown.told.contains("`osbuilder distros --show` begins a data file"));
+    let shown = world.run(&["distros", "--show", "alpine"], &[]).told;
+    let start = shown.find("[[releases]]").unwrap();
+    let end = start + shown[start..].find("\n[[releases]]\n").unwrap();
+    let newer = shown[start..end].replace("3.24", "3.25").replace("\"stable\"", "\"newest\"");
+    let newer = newer.replace("latest-stable", "newest-stable");
+    let text = [&shown[..start], &newer, "\n", &shown[start..]].concat();
+    fs_err::create_dir(world.path("distros")).unwrap();
+    fs_err::write(world.path("distros/alpine.toml"), text).unwrap();
+    let further =
+        ["--distro-dir", "distros", "--version", "newest-stable", "--recipe", "main.toml"];
+    fs_err::write(world.path("main.toml"), "sources.components = [\"main\"]\n").unwrap();
+    world.builds("rootfs", "guest", &further);
+    assert!(world.text("guest/etc/apk/repositories").ends_with("/v3.25/main\n"));
+    let unknown = world.run(&["distros", "--show", "alpin"], &[]);
+    assert_eq!(unknown.status, Some(2), "{}", unknown.told);
+    assert!(unknown.told.contains("did you mean \"alpine\"?"), "{}", unknown.told);
+}
+
+#[test]
 fn r1_a_package_that_changed_after_the_lock_is_refused() {
     let world = World::new(&katas());
     world.builds("rootfs", "guest", &[]);

@@ -19,7 +19,7 @@ mod through;
 use super::object;
 use super::transport::Transport;
 use super::url::Url;
-use super::{Context, Error, Repository, side_by_side};
+use super::{Context, Error, Repository, Tagged, side_by_side};
 use crate::epoch::Epoch;
 use crate::lock::LockedRepository;
 use crate::package::apk::index::newest_build;
@@ -64,6 +64,20 @@ pub(super) fn places(
         }
     };
     repositories.iter().map(place).collect()
+}
+
+/// Which of the locked repositories have a tag.
+pub(super) fn tagged(
+    repositories: &[LockedRepository],
+    recipe: &Recipe,
+    context: &Context<'_>,
+) -> Result<Vec<Option<Tagged>>, Error> {
+    let sources = sources(recipe, context)?;
+    let tagged = |known: &LockedRepository| {
+        let tag = source_of(&sources, known)?.tag.clone()?;
+        Some(Tagged { tag, address: known.url.clone() })
+    };
+    Ok(repositories.iter().map(tagged).collect())
 }
 
 /// The newest moment at which a package of the first place that answers was built. It is for a message

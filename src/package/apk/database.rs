@@ -23,6 +23,8 @@ pub struct Installed<'a> {
     pub directories: Vec<Directory>,
     /// How it was packed, on which the digests of its files depend.
     pub format: Format,
+    /// The tag of the repository that it is from, if only that one has it.
+    pub tag: Option<&'a str>,
 }
 
 /// A directory of a package.
@@ -91,6 +93,9 @@ pub fn installed(packages: &[Installed<'_>]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for package in sorted {
         bytes.extend(package.info.to_stanza().as_bytes());
+        if let Some(tag) = package.tag {
+            bytes.extend(format!("s:{tag}\n").as_bytes());
+        }
         // apk does not open the archive of a package that installs nothing, and does not learn its format.
         if package.format == Format::Third && package.info.installed_size > 0 {
             bytes.extend(b"f:S\n");
@@ -249,8 +254,13 @@ mod tests {
             ),
         ];
         let packages = [
-            Installed { info: &info, directories, format: Format::Second },
-            Installed { info: &capital, directories: Vec::new(), format: Format::Third },
+            Installed { info: &info, directories, format: Format::Second, tag: None },
+            Installed {
+                info: &capital,
+                directories: Vec::new(),
+                format: Format::Third,
+                tag: Some("edge"),
+            },
         ];
         let text = String::from_utf8(installed(&packages)).unwrap();
         let zero = Checksum::Sha1([0; 20]);
@@ -259,7 +269,7 @@ mod tests {
             "F:\nR:pipe\nF:var/log\nM:100:101:2755\nR:x\na:0:0:755\nZ:{zero}\n\
              R:y\na:0:0:755:{one}\nZ:{zero}\n\n"
         );
-        assert_eq!(text, format!("{}f:S\n\n{STANZA}{files}", capital.to_stanza()));
+        assert_eq!(text, format!("{}s:edge\nf:S\n\n{STANZA}{files}", capital.to_stanza()));
         let nothing = STANZA.replace("I:3", "I:0");
         let nothing = Info::parse(&nothing).unwrap();
         let [_, third] = packages;

@@ -26,6 +26,7 @@ pub(in crate::resolve) fn ask(
         .collect();
     let asked = asked(recipe);
     let asked = relations(&asked)?;
+    require_tags(&asked, &offers)?;
     let architecture = recipe.architecture.alpine_name();
     let request = Request { architecture, asked: &asked };
     let chosen = choose(&request, &offers)?;
@@ -41,6 +42,17 @@ fn relations<'a>(asked: &[&'a str]) -> Result<Vec<Relation<'a>>, Error> {
     let read =
         |word: &&'a str| relation::parse_tagged(word).map_err(|source| Error::Asked(source.into()));
     asked.iter().map(read).collect()
+}
+
+/// A tag that no repository has is a mistake: apk would not go on either.
+fn require_tags(asked: &[Relation<'_>], offers: &[Offer<'_>]) -> Result<(), Error> {
+    for relation in asked {
+        let Some(tag) = relation.tag else { continue };
+        if !offers.iter().any(|offer| offer.tag == Some(tag)) {
+            return Err(Error::NoTag { asked: relation.to_string(), tag: tag.to_owned() });
+        }
+    }
+    Ok(())
 }
 
 fn chosen_package(candidate: &Candidate<'_>, architecture: &str) -> Result<ChosenPackage, Error> {

@@ -5,6 +5,7 @@
 //! scripts have made users; then `installed` is written once more.
 
 use super::{Entry, Error, Package};
+use crate::fetch::Tagged;
 use crate::package::apk::database::{self, Directory, File, Installed, Owned, Script};
 use crate::package::apk::info::Info;
 use crate::package::apk::relation;
@@ -53,17 +54,16 @@ pub(super) fn skeleton(mtime: i64) -> Result<Tree, Error> {
 /// Writes the whole database.
 pub(super) fn write(
     tree: &mut Tree,
-    packages: &[Package],
-    infos: &[&Info<'_>],
-    recipe: &Recipe,
+    (packages, infos): (&[Package], &[&Info<'_>]),
+    (recipe, tagged): (&Recipe, &[Tagged]),
     mtime: i64,
 ) -> Result<(), Error> {
     let mut writer = Writer { tree, mtime };
-    let words: Vec<_> = asked(recipe);
+    let words = recipe.packages.asked();
     let asked: Vec<_> = words.iter().filter_map(|word| relation::parse_tagged(word).ok()).collect();
     writer.file("etc/apk/arch", 0o644, format!("{}\n", recipe.architecture.alpine_name()))?;
     writer.file("etc/apk/world", 0o644, database::world(&asked))?;
-    writer.file("etc/apk/repositories", 0o644, repositories(recipe))?;
+    writer.file("etc/apk/repositories", 0o644, repositories(recipe, tagged))?;
     writer.file("lib/apk/db/lock", 0o600, "")?;
     writer.file("lib/apk/db/installed", 0o644, installed(packages, infos))?;
     let scripts = packages.iter().zip(infos).flat_map(|(package, info)| {
@@ -75,27 +75,26 @@ pub(super) fn write(
     writer.file("lib/apk/db/triggers", 0o644, database::triggers(triggers))
 }
 
-/// The names that the recipe asks for.
-pub(super) fn asked(recipe: &Recipe) -> Vec<&str> {
-    let packages = &recipe.packages;
-    packages.base.iter().chain(&packages.extra).map(|name| name.as_str()).collect()
-}
-
-/// Where the guest's own apk would look: the distribution's place, whoever served this build.
-fn repositories(recipe: &Recipe) -> String {
+/// Where the guest's own apk would look: the distribution's place, whoever served this build; and the
+/// repositories with tags, without which apk would not know what the tags in the world file are.
+fn repositories(recipe: &Recipe, tagged: &[Tagged]) -> String {
     let components = match recipe.sources.components.as_slice() {
         [] => &recipe.distro.components,
         named => named,
     };
-    let Some(mirror) = recipe.distro.mirrors_for(&recipe.release, recipe.architecture).next()
-    else {
-        return String::new();
-    };
+    let own = recipe.release.suites_for(recipe.architecture).map(|suite| suite.name.as_str());
+    let suites: Vec<&str> =
+        own.chain(recipe.sources.extra_suites.iter().map(String::as_str)).collect();
     let mut text = String::new();
-    for suite in recipe.release.suites_for(recipe.architecture) {
-        for component in components {
-            text.push_str(&format!("{}/{}/{component}\n", mirror.url, suite.name));
+    for mirror in recipe.distro.mirrors_for(&recipe.release, recipe.architecture).take(1) {
+        for suite in &suites {
+            for component in components {
+                text.push_str(&format!("{}/{suite}/{component}\n", mirror.url));
+            }
         }
+    }
+    for Tagged { tag, address } in tagged {
+        text.push_str(&format!("@{tag} {address}\n"));
     }
     text
 }
@@ -104,7 +103,7 @@ fn repositories(recipe: &Recipe) -> String {
 pub(super) fn installed(packages: &[Package], infos: &[&Info<'_>]) -> Vec<u8> {
     let installed = packages.iter().zip(infos).map(|(package, info)| {
         let directories = directories(&package.entries);
-        Installed { info, directories, format: package.format }
+        Installed { info, directories, format: package.format, tag: package.tag.as_deref() }
     });
     database::installed(&installed.collect::<Vec<_>>())
 }

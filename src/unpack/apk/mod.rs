@@ -16,6 +16,7 @@ use std::sync::Arc;
 use super::{Error, Installed, Unpacked, load_all};
 use crate::epoch::Epoch;
 use crate::event::Listener;
+use crate::fetch::Tagged;
 use crate::lock::LockedPackage;
 use crate::package::PackageName;
 use crate::package::apk::archive::{self, Format};
@@ -46,6 +47,8 @@ pub struct Package {
     pub stanza: String,
     /// How it was packed.
     pub format: Format,
+    /// The tag of the repository that it is from, if only that one has it.
+    pub tag: Option<String>,
     /// Its scripts.
     pub scripts: Vec<(ScriptKind, Arc<[u8]>)>,
     /// The directories that its trigger watches.
@@ -116,19 +119,32 @@ fn read_stanza<'a>(stanza: &'a str, name: &PackageName) -> Result<Info<'a>, Erro
 #[derive(Debug)]
 pub struct Opened {
     apks: Vec<(PackageName, Apk)>,
+    /// For each of them the tag of its repository.
+    tags: Vec<Option<String>>,
+    /// The repositories that have tags.
+    tagged: Vec<Tagged>,
 }
 
 impl Opened {
-    /// Reads archives, each given with a way to open it.
+    /// Reads archives, each given with a way to open it. `tagged` are the repositories of their lock.
     pub(super) fn open<R: Read>(
-        archives: &[(&LockedPackage, impl Fn() -> io::Result<R> + Sync)],
+        (archives, tagged): (
+            &[(&LockedPackage, impl Fn() -> io::Result<R> + Sync)],
+            &[Option<Tagged>],
+        ),
         store: &Store,
         listener: Listener<'_>,
     ) -> Result<Self, Error> {
         let load = |locked: &LockedPackage, open: &_| {
             Ok((locked.name.clone(), load::load(locked, open, store)?))
         };
-        Ok(Self { apks: load_all(archives, load, listener)? })
+        let repository = |locked: &LockedPackage| tagged.get(locked.repository)?.as_ref();
+        let tag = |(locked, _): &(&LockedPackage, _)| Some(repository(locked)?.tag.clone());
+        Ok(Self {
+            apks: load_all(archives, load, listener)?,
+            tags: archives.iter().map(tag).collect(),
+            tagged: tagged.iter().flatten().cloned().collect(),
+        })
     }
 
     /// The stanza of each package.
@@ -148,38 +164,39 @@ pub(super) fn open_ahead<R: Read>(
 
 /// Lays packages out: see [`super::unpack`].
 pub(super) fn unpack(opened: Opened, recipe: &Recipe, epoch: Epoch) -> Result<Unpacked, Error> {
-    let Opened { apks } = opened;
+    let Opened { apks, tags, tagged } = opened;
     let read = |(name, apk): &'_ (PackageName, Apk)| {
         read_stanza(&apk.control.info.stanza, name).map(|_| ())
     };
     apks.iter().try_for_each(read)?;
     let infos: Vec<Info<'_>> =
         apks.iter().filter_map(|(_, apk)| Info::parse(&apk.control.info.stanza).ok()).collect();
-    let words = database::asked(recipe);
+    let words = recipe.packages.asked();
     let asked: Vec<_> = words.iter().filter_map(|word| relation::parse_tagged(word).ok()).collect();
     let sequence = order(&infos.iter().collect::<Vec<_>>(), &asked);
     let infos: Vec<&Info<'_>> = sequence.iter().filter_map(|index| infos.get(*index)).collect();
-    let apks: Vec<&(PackageName, Apk)> =
-        sequence.iter().filter_map(|index| apks.get(*index)).collect();
+    let apks: Vec<(&(PackageName, Apk), &Option<String>)> =
+        sequence.iter().filter_map(|index| Some((apks.get(*index)?, tags.get(*index)?))).collect();
     let mtime = epoch.clamp(i64::MAX);
-    let archives: Vec<&Apk> = apks.iter().map(|(_, apk)| apk).collect();
+    let archives: Vec<&Apk> = apks.iter().map(|((_, apk), _)| apk).collect();
     let merged = merge::merge(database::skeleton(mtime)?, &archives, &infos)?;
     let packages: Vec<Package> = apks
         .iter()
         .zip(&infos)
         .zip(merged.entries)
-        .map(|(((name, apk), info), entries)| Package {
+        .map(|((((name, apk), tag), info), entries)| Package {
             name: name.clone(),
             version: info.version.to_string(),
             identity: apk.control.identity,
             stanza: apk.control.info.stanza.clone(),
             format: apk.control.format,
+            tag: (*tag).clone(),
             scripts: apk.control.scripts.clone(),
             triggers: apk.control.info.triggers.clone(),
             entries,
         })
         .collect();
     let mut tree = merged.tree;
-    database::write(&mut tree, &packages, &infos, recipe, mtime)?;
+    database::write(&mut tree, (&packages, &infos), (recipe, &tagged), mtime)?;
     Ok(Unpacked { tree, packages: Installed::Apk(Packages(packages)) })
 }

@@ -40,7 +40,7 @@ fn lay_out(apks: &[Builder]) -> Result<(Tree, Packages), Error> {
         let archives = locked.iter().zip(&bytes);
         let archives: Vec<_> =
             archives.map(|(package, bytes)| (package, move || Ok(Cursor::new(bytes)))).collect();
-        Opened::open(&archives, &store, &nobody)
+        Opened::open((&archives, &[]), &store, &nobody)
     };
     let first = open()?;
     let again = open()?;
@@ -203,7 +203,7 @@ fn a2_an_archive_of_another_package_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("cache")).unwrap();
         let archives = [(&locked, || Ok(Cursor::new(&bytes)))];
-        let error = Opened::open(&archives, &store, &nobody).unwrap_err();
+        let error = Opened::open((&archives, &[]), &store, &nobody).unwrap_err();
         let found = matches!(error, Error::OtherPackage { field: found, .. } if found == field);
         assert!(found, "{error}");
     }
