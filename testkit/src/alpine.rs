@@ -134,6 +134,11 @@ impl Entry {
         Self::new(path, 0o777, (tar::EntryType::Symlink, target.as_bytes()))
     }
 
+    /// Another name of a file.
+    pub fn hard_link(path: &str, target: &str) -> Self {
+        Self::new(path, 0o644, (tar::EntryType::Link, target.as_bytes()))
+    }
+
     /// Something of any kind.
     pub fn new(path: &str, mode: u32, (kind, content): (tar::EntryType, &[u8])) -> Self {
         let owner = ("root".to_owned(), "root".to_owned());

@@ -24,7 +24,7 @@ pub(crate) fn run() -> Outcome {
         peer::run(peer::start("make").arg("program").current_dir(peer::checkout()))
     })?;
     step_with("kill", PACKING, kill::run)?;
-    step_with("faults", TRACING, || faults::run(false))?;
+    step_with("faults", TRACING, || faults::run(&[]))?;
     step_with("repro", BECOMING, repro::run)?;
     step_with("parity", PEER, || parity::run(&[]))?;
     step_with("solver", CHOOSING, || solver::run(&[]))?;

@@ -1,31 +1,41 @@
-//! The Nth system call of each kind fails, once and from then on, for all N.
+//! The Nth system call of each kind fails, once and from then on, for all N, for each family and form.
 //!
-//! strace injects the errors, and counts for each thread by itself. Whatever fails: the build ends
-//! by itself, without a signal, without a panic, and says so by its status; or it succeeds with the
-//! right bytes. Then a build without faults, with what the disturbed one left in the cache,
-//! succeeds with the right bytes. A call that is only interrupted fails nothing at all.
+//! strace injects the errors. It counts for each thread and each call by itself, so "the Nth" is that of
+//! every thread that gets so far; N rises until no thread does, two builds in a row. What is built
+//! is the least (`least.rs`), in a file system of memory, so that a build takes some hundredths of a
+//! second and all N of all kinds can be tried. The script's own process makes none of these calls:
+//! whatever fails is a failure of osbuilder's.
+//!
+//! Whatever fails: the build ends by itself, without a signal, without a panic, and says so by its
+//! status; or it succeeds with the right bytes. Nothing is written but cache, output and lock. Then a
+//! build without faults, with what the disturbed one left, succeeds with the right bytes; that is left
+//! out where exactly the same was left before, names and contents, from where it succeeded. A call that
+//! is only interrupted fails nothing at all.
+//!
+//! `close` is not among them. Linux lets go of the descriptor whatever it answers (close(2)), while
+//! strace answers in its place and the descriptor stays open: a state that no kernel makes, in which
+//! whoever reads a pipe waits for an end that never comes. Nor would an error be heard: nothing here
+//! asks what `close` says. What it could say of lost writes is asked of `fsync` before an output gets
+//! its name, and of digests whenever the cache is read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use osbuilder::digest::Digest;
+use osbuilder::digest::{Digest, Hasher};
 
-use crate::peer;
 use crate::small::{FORMS, Form, Small};
-use crate::{Outcome, say};
+use crate::{Outcome, least, peer, say};
 
-/// A kind of call, how it fails, and which N are tried.
+/// A kind of call, how it fails, and how often.
 struct Fault {
     calls: &'static str,
     error: &'static str,
-    reach: Reach,
-    /// Whether the Nth call fails alone, or also every one after it.
     times: &'static [Times],
 }
 
@@ -34,60 +44,42 @@ struct Fault {
 enum Times {
     Once,
     FromThenOn,
-    /// Every third call from then on: a loop that goes on must come to its end.
+    /// The one, and every third after it: a loop that goes on must come to its end. Three N are all.
     EveryThird,
 }
 
-/// Which N are tried of a kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
-    /// Every one.
-    All,
-    /// Every one up to [`DENSE`], then as `Spaced`.
-    Dense,
-    /// Those of the Fibonacci numbers, since loops repeat themselves.
-    Spaced,
+const fn fails(calls: &'static str, error: &'static str) -> Fault {
+    Fault { calls, error, times: &[Times::Once, Times::FromThenOn] }
 }
 
-/// Up to which N every one is tried where the order of bytes on the disk is decided.
-const DENSE: u32 = 32;
-
-const BOTH: &[Times] = &[Times::Once, Times::FromThenOn];
-
-const fn dense(calls: &'static str, error: &'static str) -> Fault {
-    Fault { calls, error, reach: Reach::Dense, times: BOTH }
-}
-
-const fn spaced(calls: &'static str, error: &'static str) -> Fault {
-    Fault { calls, error, reach: Reach::Spaced, times: BOTH }
+const fn once(calls: &'static str, error: &'static str) -> Fault {
+    Fault { calls, error, times: &[Times::Once] }
 }
 
 const fn harmless(calls: &'static str, error: &'static str) -> Fault {
-    Fault { calls, error, reach: Reach::Spaced, times: &[Times::EveryThird] }
+    Fault { calls, error, times: &[Times::EveryThird, Times::Once] }
 }
 
-/// What fails. Where the order of bytes on the disk is decided, every call does.
+/// What fails.
 const FAULTS: &[Fault] = &[
-    dense("write", "ENOSPC"),
-    dense("pwrite64", "EIO"),
-    spaced("read", "EIO"),
-    spaced("pread64", "EIO"),
-    spaced("openat", "EMFILE"),
-    spaced("openat", "ESTALE"),
-    dense("fsync,syncfs", "EIO"),
-    dense("ftruncate", "EFBIG"),
-    dense("linkat", "EIO"),
-    dense("renameat,renameat2,rename", "EIO"),
-    spaced("mkdirat,mkdir", "ENOSPC"),
-    spaced("fstat,newfstatat,statx", "ESTALE"),
-    spaced("getdents64", "EIO"),
-    dense("unlinkat", "EIO"),
-    dense("copy_file_range,sendfile", "EIO"),
-    spaced("fchmod,fchmodat,utimensat", "EIO"),
-    // An injected error keeps `close` from closing, which no real one does (close(2)): from then on,
-    // nobody who waits for the end of a pipe would ever see it.
-    Fault { calls: "close", error: "EIO", reach: Reach::Spaced, times: &[Times::Once] },
-    dense("clone,clone3", "EAGAIN"),
+    fails("write", "ENOSPC"),
+    fails("pwrite64", "EIO"),
+    fails("read", "EIO"),
+    fails("pread64", "EIO"),
+    fails("openat,openat2", "EMFILE"),
+    once("openat,openat2", "ESTALE"),
+    fails("fsync,fdatasync,syncfs", "EIO"),
+    fails("ftruncate", "EFBIG"),
+    fails("linkat,symlinkat,mknodat", "EIO"),
+    fails("renameat,renameat2,rename", "EIO"),
+    fails("mkdirat,mkdir", "ENOSPC"),
+    fails("fstat,newfstatat,statx", "ESTALE"),
+    fails("getdents64", "EIO"),
+    fails("unlinkat", "EIO"),
+    fails("copy_file_range,sendfile", "EIO"),
+    fails("fchmod,fchmodat,fchownat,utimensat", "EIO"),
+    fails("pipe2,socketpair,sendmsg,recvmsg", "ENOBUFS"),
+    fails("clone,clone3", "EAGAIN"),
 ];
 
 /// Calls that signals interrupt, or that a file system may not know: nothing fails then.
@@ -100,50 +92,83 @@ const HARMLESS: &[Fault] = &[
     harmless("copy_file_range,sendfile", "ENOSYS"),
 ];
 
-/// How long a build of a tenth of a second may take under strace before it counts as hanging.
-const PATIENCE: &str = "300";
+/// How many seconds a build of some hundredths may take under strace before it counts as hanging.
+const PATIENCE: &str = "40";
 
 /// How many builds are disturbed at a time. Each has a folder of its own.
 const LANES: usize = 2;
 
-/// Runs the task. `thorough` tries every N of every kind.
-pub(crate) fn run(thorough: bool) -> Outcome {
-    let folder = std::env::temp_dir().join(format!("osbuilder-faults-{}", std::process::id()));
-    let every = thorough.then_some(Reach::All);
-    // What comes after configuring is the same code for every family.
-    let families: [(&str, Make, Option<Reach>); 2] = [
-        ("debian", Small::make, every),
-        ("alpine", Small::make_alpine, every.or(Some(Reach::Spaced))),
-    ];
-    let outcome = families
-        .into_iter()
-        .try_for_each(|(name, make, reach)| inject_all(name, make, &folder.join(name), reach));
-    fs_err::remove_dir_all(&folder)?;
-    outcome
-}
+/// Builds in a row in which nothing failed, after which N is beyond all calls: how threads share
+/// their work is not always the same.
+const BEYOND: u32 = 2;
+
+/// Everything that a lane's folder holds that is not the archive: what a build may change.
+const OURS: [&str; 3] = ["cache", "out", "trace"];
 
 /// What makes an archive of a family.
 type Make = fn(&Path) -> Result<Small, Box<dyn std::error::Error>>;
 
-/// One disturbed build to come.
-#[derive(Debug)]
-struct Trial {
+/// The families.
+const FAMILIES: [(&str, Make); 3] =
+    [("debian", least::debian), ("alpine", least::alpine), ("azurelinux", least::azure)];
+
+/// Runs the task for some families, or all.
+pub(crate) fn run(families: &[&str]) -> Outcome {
+    let memory = PathBuf::from("/dev/shm");
+    let place = if memory.is_dir() { memory } else { std::env::temp_dir() };
+    let folder = place.join(format!("osbuilder-faults-{}", std::process::id()));
+    let wanted = |(name, _): &&(&str, Make)| families.is_empty() || families.contains(name);
+    let outcome = FAMILIES
+        .iter()
+        .filter(wanted)
+        .try_for_each(|(name, make)| inject_all(name, *make, &folder.join(name)));
+    fs_err::remove_dir_all(&folder)?;
+    outcome
+}
+
+/// All N of one kind of failure in the builds of one form.
+#[derive(Clone, Copy)]
+struct Series {
+    form: usize,
     calls: &'static str,
     error: &'static str,
-    nth: u32,
     times: Times,
+}
+
+impl Series {
+    fn all() -> Vec<Self> {
+        let mut all = Vec::new();
+        for &Fault { calls, error, times } in FAULTS.iter().chain(HARMLESS) {
+            for &times in times {
+                all.extend((0..FORMS.len()).map(|form| Self { form, calls, error, times }));
+            }
+        }
+        all
+    }
+
+    fn at(self, nth: u32) -> Trial {
+        Trial { series: self, nth }
+    }
+}
+
+/// One disturbed build to come.
+#[derive(Clone, Copy)]
+struct Trial {
+    series: Series,
+    nth: u32,
 }
 
 impl Trial {
     /// Whether the build must succeed all the same.
     fn is_harmless(&self) -> bool {
-        self.times == Times::EveryThird
+        let Series { calls, error, .. } = self.series;
+        HARMLESS.iter().any(|fault| (fault.calls, fault.error) == (calls, error))
     }
 }
 
 impl fmt::Display for Trial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { calls, error, nth, times } = self;
+        let Self { series: Series { calls, error, times, .. }, nth } = self;
         let more = match times {
             Times::Once => "",
             Times::FromThenOn => "+",
@@ -153,55 +178,89 @@ impl fmt::Display for Trial {
     }
 }
 
-fn inject_all(family: &str, make: Make, folder: &Path, reach: Option<Reach>) -> Outcome {
-    let lanes: Vec<Lane> = (0..LANES)
+fn inject_all(family: &str, make: Make, folder: &Path) -> Outcome {
+    let began = Instant::now();
+    let mut lanes: Vec<Lane> = (0..LANES)
         .map(|n| Lane::make(make, &folder.join(n.to_string())))
         .collect::<Result<_, _>>()?;
-    for fault in FAULTS.iter().chain(HARMLESS) {
-        let began = Instant::now();
-        let trials = trials(&lanes.first().ok_or("there is a lane")?.small, fault, reach)?;
-        let reached = inject_side_by_side(&lanes, &trials)?;
-        let Fault { calls, error, .. } = fault;
-        let (count, seconds) = (trials.len(), began.elapsed().as_secs());
-        say(&format!(
-            "faults: {family}: {calls} {error}: {reached} of {count} builds met it, {seconds} s"
-        ));
+    let reached = inject_side_by_side(&mut lanes, &Series::all())
+        .map_err(|problem| format!("{family}: {problem}"))?;
+    for (kind, Reached { most, took }) in reached {
+        let forms: Vec<String> =
+            FORMS.iter().zip(most).map(|(form, most)| format!("{} {most}", form.verb())).collect();
+        let (forms, seconds) = (forms.join(", "), took.as_secs());
+        say(&format!("faults: {family}: {kind}: every N up to {forms}; {seconds} s of a lane"));
     }
-    say(&format!("faults: {family}: none left damage"));
+    let (disturbed, after) =
+        lanes.iter().fold((0, 0), |sum, lane| (sum.0 + lane.disturbed, sum.1 + lane.after));
+    let seconds = began.elapsed().as_secs();
+    say(&format!(
+        "faults: {family}: {disturbed} builds were disturbed, none left damage; they left {after} \
+         different states for the next one, {seconds} s"
+    ));
     Ok(())
 }
 
-/// Tries all. Returns how many builds met their error: a thread that made many calls in the build
-/// that was counted may make fewer in the next.
+/// How far a kind of failure went.
+#[derive(Default)]
+struct Reached {
+    /// The highest N that was met, for each form.
+    most: [u32; FORMS.len()],
+    took: Duration,
+}
+
+/// Tries all, in as many lanes as there are.
 fn inject_side_by_side(
-    lanes: &[Lane],
-    trials: &[Trial],
-) -> Result<u32, Box<dyn std::error::Error>> {
-    let (next, reached) = (AtomicUsize::new(0), AtomicU32::new(0));
-    let failure = Mutex::new(None);
-    let work = |lane: &Lane| {
-        while let Some(trial) = trials.get(next.fetch_add(1, Ordering::Relaxed)) {
-            match inject(lane, trial) {
-                Ok(was_reached) => {
-                    reached.fetch_add(u32::from(was_reached), Ordering::Relaxed);
+    lanes: &mut [Lane],
+    all: &[Series],
+) -> Result<BTreeMap<String, Reached>, Box<dyn std::error::Error>> {
+    let next = AtomicUsize::new(0);
+    let (reached, failure) = (Mutex::new(BTreeMap::new()), Mutex::new(None));
+    let work = |lane: &mut Lane| {
+        while let Some(series) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let began = Instant::now();
+            match inject_series(lane, *series) {
+                Ok(most) => {
+                    let kind = format!("{} {}", series.calls, series.error);
+                    let mut reached = reached.lock().expect("no lane panics with the lock");
+                    let known: &mut Reached = reached.entry(kind).or_default();
+                    known.most[series.form] = most.max(known.most[series.form]);
+                    known.took += began.elapsed();
                 }
                 Err(problem) => {
-                    next.store(trials.len(), Ordering::Relaxed);
-                    let text = format!("{trial}: {problem}");
+                    next.store(all.len(), Ordering::Relaxed);
+                    let text = problem.to_string();
                     failure.lock().expect("no lane panics with the lock").get_or_insert(text);
                 }
             }
         }
     };
+    let work = &work;
     thread::scope(|scope| {
         for lane in lanes {
-            scope.spawn(|| work(lane));
+            scope.spawn(move || work(lane));
         }
     });
     match failure.into_inner()? {
         Some(text) => Err(text.into()),
-        None => Ok(reached.into_inner()),
+        None => Ok(reached.into_inner()?),
     }
+}
+
+/// Lets every N fail. Returns the highest that was met.
+fn inject_series(lane: &mut Lane, series: Series) -> Result<u32, Box<dyn std::error::Error>> {
+    let (mut most, mut nth) = (0, 1);
+    while nth <= most + BEYOND && (series.times != Times::EveryThird || nth <= 3) {
+        let trial = series.at(nth);
+        let verb = FORMS[series.form].verb();
+        let was_met =
+            inject(lane, trial).map_err(|problem| format!("{verb}: {trial}: {problem}"))?;
+        if was_met {
+            most = nth;
+        }
+        nth += 1;
+    }
+    Ok(most)
 }
 
 /// An archive, and what an undisturbed build makes of it.
@@ -209,117 +268,146 @@ struct Lane {
     small: Small,
     /// Of each form.
     expected: Vec<Digest>,
+    /// Everything in the folder but what builds may change.
+    archive: Digest,
+    /// The lock that follows from it.
+    lock: Vec<u8>,
+    /// What disturbed builds of each form have left, and the next one succeeded.
+    overcome: BTreeSet<(usize, Digest)>,
+    disturbed: u32,
+    after: u32,
 }
 
 impl Lane {
     fn make(make: Make, folder: &Path) -> Result<Self, Box<dyn std::error::Error>> {
         fs_err::create_dir_all(folder.join("out"))?;
+        fs_err::create_dir_all(folder.join("elsewhere"))?;
         let small = make(folder)?;
         for form in &FORMS {
-            require_success(&form.command(&small).output()?)?;
+            require_success(&alone(&small, form).output()?)?;
         }
         let expected = FORMS.iter().map(|form| form.digest(&small)).collect::<Result<_, _>>()?;
-        Ok(Self { small, expected })
+        let lock = fs_err::read(folder.join("out/osbuilder.lock"))?;
+        let (archive, overcome) = (archive(folder)?, BTreeSet::new());
+        Ok(Self { small, expected, archive, lock, overcome, disturbed: 0, after: 0 })
+    }
+
+    /// Removes what earlier builds have left, but for the lock where one is to be followed.
+    fn start_anew(&self, form: &Form) -> Outcome {
+        for ours in ["cache", "out"] {
+            let path = self.small.folder.join(ours);
+            if path.exists() {
+                fs_err::remove_dir_all(path)?;
+            }
+        }
+        fs_err::create_dir(self.small.folder.join("out"))?;
+        if form.is_locked() {
+            fs_err::write(self.small.folder.join("out/osbuilder.lock"), &self.lock)?;
+        }
+        Ok(())
     }
 }
 
-fn trials(
-    small: &Small,
-    fault: &Fault,
-    instead: Option<Reach>,
-) -> Result<Vec<Trial>, Box<dyn std::error::Error>> {
-    let Fault { calls, error, reach, times } = *fault;
-    let reach = instead.unwrap_or(reach);
-    let numbers = numbers(reach, most_calls(small, calls)?);
-    let trials = times
-        .iter()
-        .flat_map(|&times| numbers.iter().map(move |&nth| Trial { calls, error, nth, times }));
-    Ok(trials.collect())
-}
-
-fn numbers(reach: Reach, most: u32) -> Vec<u32> {
-    let next = |&(before, nth): &(u32, u32)| Some((nth, before + nth));
-    let fibonacci = std::iter::successors(Some((1, 1)), next).map(|(_, nth)| nth);
-    let dense = match reach {
-        Reach::All => most,
-        Reach::Dense => DENSE.min(most),
-        Reach::Spaced => 0,
-    };
-    let further = fibonacci.take_while(|&nth| nth <= most).filter(|&nth| nth > dense);
-    (1..=dense).chain(further).collect()
-}
-
-/// How many such calls the busiest thread of an undisturbed build makes.
-fn most_calls(small: &Small, calls: &str) -> Result<u32, Box<dyn std::error::Error>> {
-    let trace = small.folder.join("trace");
-    start_anew(small, &FORMS[0])?;
-    require_success(&traced((small, &FORMS[0]), calls, None).output()?)
-        .map_err(|problem| format!("counting {calls}: {problem}"))?;
-    let mut counts = BTreeMap::new();
-    for line in fs_err::read_to_string(&trace)?.lines().filter(|line| !line.contains("resumed>")) {
-        let thread = line.split(' ').next().unwrap_or_default().to_owned();
-        *counts.entry(thread).or_insert(0) += 1;
-    }
-    Ok(counts.into_values().max().unwrap_or(0))
-}
-
-/// Removes what earlier builds have left, but for a lock that is to be followed.
-fn start_anew(small: &Small, form: &Form) -> Outcome {
-    form.remove(small)?;
-    let lock = small.folder.join("out/osbuilder.lock");
-    if lock.exists() && !form.is_locked() {
-        fs_err::remove_file(lock)?;
-    }
-    if small.folder.join("cache").exists() {
-        fs_err::remove_dir_all(small.folder.join("cache"))?;
-    }
-    Ok(())
-}
-
-/// Builds with a fault and then without. Returns whether the fault was reached.
-fn inject(lane: &Lane, trial: &Trial) -> Result<bool, Box<dyn std::error::Error>> {
-    let small = &lane.small;
-    // The forms in turn: an image first, for which the lock is made.
-    let number = usize::try_from(trial.nth.saturating_sub(1))? % FORMS.len();
+/// Builds with a fault and then without. Returns whether the fault was met.
+fn inject(lane: &mut Lane, trial: Trial) -> Result<bool, Box<dyn std::error::Error>> {
+    let number = trial.series.form;
     let (form, expected) = (&FORMS[number], lane.expected[number]);
-    let output = form.output(small);
-    let trace = small.folder.join("trace");
-    start_anew(small, form)?;
-    let disturbed = traced((small, form), trial.calls, Some(trial)).output()?;
+    lane.start_anew(form)?;
+    let small = &lane.small;
+    let disturbed = traced((small, form), trial).output()?;
+    lane.disturbed += 1;
+    let trace = fs_err::read_to_string(small.folder.join("trace"))?;
     check_end(&disturbed)?;
     if trial.is_harmless() && !has_hit_loader(&disturbed) {
         require_success(&disturbed)?;
     }
+    let output = form.output(small);
     if output.exists() && form.digest(small)? != expected {
-        return Err("the output is damaged".into());
+        return Err(format!("the output is damaged: {}", words(&disturbed)).into());
     }
     if disturbed.status.success() && !output.exists() {
         return Err("success without an output".into());
     }
-    require_success(&form.command(small).output()?)?;
-    if form.digest(small)? != expected {
-        return Err("the next build gives other bytes".into());
+    if archive(&small.folder)? != lane.archive {
+        return Err("something was written beside output and cache".into());
     }
-    Ok(fs_err::read_to_string(&trace)?.contains("(INJECTED)"))
+    let left =
+        Digest::of(&["cache", "out"].map(|ours| contents(&small.folder.join(ours))).concat());
+    if !lane.overcome.contains(&(number, left)) {
+        require_success(&alone(small, form).output()?)?;
+        if form.digest(small)? != expected {
+            return Err("the next build gives other bytes".into());
+        }
+        lane.after += 1;
+        lane.overcome.insert((number, left));
+    }
+    Ok(trace.contains("(INJECTED)"))
+}
+
+/// Everything in a lane's folder that no build may change.
+fn archive(folder: &Path) -> Result<Digest, Box<dyn std::error::Error>> {
+    let mut hasher = Hasher::default();
+    for entry in fs_err::read_dir(folder)? {
+        let name = entry?.file_name();
+        if !OURS.iter().any(|ours| name == *ours) {
+            hasher.update(&contents(&folder.join(name)));
+        }
+    }
+    Ok(hasher.finish())
+}
+
+/// Names, modes and contents below a path as one text, but no times. What cannot be read is named.
+fn contents(path: &Path) -> Vec<u8> {
+    use std::os::unix::fs::PermissionsExt;
+    let Ok(meta) = fs_err::symlink_metadata(path) else { return Vec::new() };
+    let what = if meta.is_dir() {
+        let mut names: Vec<_> = fs_err::read_dir(path).into_iter().flatten().flatten().collect();
+        names.sort_by_key(fs_err::DirEntry::file_name);
+        names.iter().flat_map(|entry| contents(&entry.path())).collect()
+    } else if meta.is_symlink() {
+        format!("{:?}", fs_err::read_link(path)).into_bytes()
+    } else if !meta.is_file() {
+        format!("{:?}", meta.file_type()).into_bytes() // reading a device or a pipe may wait for ever
+    } else {
+        let read = fs_err::File::open(path).and_then(Digest::of_reader);
+        format!("{:?}", read.map_err(|error| error.kind())).into_bytes()
+    };
+    let head = format!("{:?} {:o} {}\n", path.file_name(), meta.permissions().mode(), what.len());
+    [head.into_bytes(), what].concat()
+}
+
+/// A build with next to no environment, and no network.
+fn alone(small: &Small, form: &Form) -> Command {
+    let mut command = form.command(small);
+    strip(&mut command, small);
+    command
+}
+
+fn strip(command: &mut Command, small: &Small) {
+    let elsewhere = small.folder.join("elsewhere");
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command.env("HOME", &elsewhere).env("TMPDIR", &elsewhere).current_dir(&elsewhere);
+    // Nobody is asked for keys: without descriptors for its own files, the C library waits seconds for a
+    // name server.
+    command.env("https_proxy", "http://127.0.0.1:1");
 }
 
 /// A build under strace, which stops it at these calls only.
-fn traced((small, form): (&Small, &Form), calls: &str, trial: Option<&Trial>) -> Command {
+fn traced((small, form): (&Small, &Form), trial: Trial) -> Command {
     let build = form.command(small);
     let mut command = peer::start("timeout");
     command.args(["--signal=KILL", PATIENCE, "strace", "--follow-forks", "--quiet=all"]);
-    command.args(["--seccomp-bpf", "-e", &format!("trace={calls}")]);
-    if let Some(trial) = trial {
-        command.args(["-e", &trial.to_string()]);
-    }
+    command.args(["--seccomp-bpf", "-e", &format!("trace={}", trial.series.calls)]);
+    command.args(["-e", &trial.to_string()]);
     command.arg("-o").arg(small.folder.join("trace")).arg("--");
     command.arg(build.get_program()).args(build.get_args());
+    strip(&mut command, small);
     command
 }
 
 /// A build may fail, but only by its own decision.
 fn check_end(output: &Output) -> Outcome {
-    let words = String::from_utf8_lossy(&output.stderr);
+    let words = words(output);
     match output.status.code() {
         _ if has_hit_loader(output) => Ok(()),
         Some(0..=4) if !words.contains("panicked") => Ok(()),
@@ -329,11 +417,14 @@ fn check_end(output: &Output) -> Outcome {
 
 /// Whether the fault has hit the dynamic loader, before the program began.
 fn has_hit_loader(output: &Output) -> bool {
-    let words = String::from_utf8_lossy(&output.stderr);
-    output.status.code() == Some(127) && words.contains("error while loading shared libraries")
+    output.status.code() == Some(127)
+        && words(output).contains("error while loading shared libraries")
+}
+
+fn words(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 fn require_success(output: &Output) -> Outcome {
-    let words = String::from_utf8_lossy(&output.stderr);
-    if output.status.success() { Ok(()) } else { Err(format!("undisturbed: {words}").into()) }
+    if output.status.success() { Ok(()) } else { Err(words(output).into()) }
 }

@@ -15,6 +15,7 @@ mod fuzz;
 mod handlers;
 mod kata_list;
 mod kill;
+mod least;
 mod measure;
 mod medium;
 mod needs;
@@ -44,7 +45,7 @@ usage: cargo xtask TASK
   processors         build Alpine's guests for every processor, scripts by emulators
   repro              build twice under different conditions and compare bytes (needs root)
   kill               kill many builds at any moment; each next one gives the same bytes
-  faults [all]       let system calls fail; never a damaged output
+  faults [FAMILY …]  let every system call fail, one at a time; never a damaged output
   fuzz [SECONDS [TARGET …]]  any bytes for the readers of foreign bytes, a minute each
   bench [rpm]        osbuilder and its peers in turn: ratios of what they take (needs root)
 ";
@@ -63,8 +64,7 @@ fn main() -> ExitCode {
         ["repro"] => repro::run(),
         ["processors"] => processors::run(),
         ["kill"] => kill::run(),
-        ["faults"] => faults::run(false),
-        ["faults", "all"] => faults::run(true),
+        ["faults", families @ ..] => faults::run(families),
         ["fuzz", words @ ..] => fuzz::run(words),
         ["bench"] => bench::run(),
         ["bench", "rpm"] => bench::run_rpm(),

@@ -21,7 +21,9 @@ pub(crate) struct Small {
     /// Everything is below it.
     pub(crate) folder: PathBuf,
     /// Where the packages come from, and whose they are.
-    sources: Vec<String>,
+    pub(crate) sources: Vec<String>,
+    /// What becomes the agent.
+    pub(crate) agent: PathBuf,
 }
 
 /// What a build makes: a verb, the name of what it makes below `out/`, and options.
@@ -40,6 +42,11 @@ pub(crate) const FORMS: [Form; 3] = [
 ];
 
 impl Form {
+    /// The verb that makes it.
+    pub(crate) const fn verb(&self) -> &'static str {
+        self.verb
+    }
+
     /// Whether it follows a lock that is there.
     pub(crate) fn is_locked(&self) -> bool {
         self.options.contains(&"--locked")
@@ -198,7 +205,7 @@ impl Small {
     /// When dpkg-deb or dpkg-scanpackages is missing or fails.
     pub(crate) fn make(folder: &Path) -> Result<Self, Box<dyn std::error::Error>> {
         let sources = vec![format!("--mirror=file://{}", folder.join("archive").display())];
-        let small = Self { folder: folder.to_owned(), sources };
+        let small = Self { folder: folder.to_owned(), sources, agent: peer::probe() };
         small.base()?;
         small.service()?;
         write_index(&folder.join("archive"))?;
@@ -222,7 +229,7 @@ impl Small {
             format!("--mirror=file://{}", medium.display()),
             format!("--key={}", public.display()),
         ];
-        Ok(Self { folder: folder.to_owned(), sources })
+        Ok(Self { folder: folder.to_owned(), sources, agent: peer::probe() })
     }
 
     /// Makes a repository like Azure Linux' below `folder`.
@@ -230,20 +237,31 @@ impl Small {
     /// # Errors
     /// When rpmbuild or createrepo_c is missing or fails.
     pub(crate) fn make_azure(folder: &Path) -> Result<Self, Box<dyn std::error::Error>> {
-        let (spec, repository) = (folder.join("small.spec"), folder.join("repository"));
+        let repository = folder.join("repository");
+        let sources = vec![format!("--mirror=file://{}", repository.display())];
+        let small = Self { folder: folder.to_owned(), sources, agent: peer::probe() };
         fs_err::create_dir_all(folder)?;
-        fs_err::write(&spec, SPEC)?;
+        small.build_rpms(SPEC, &repository, &[])?;
+        fs_err::write(folder.join("recipe.toml"), AZURE)?;
+        Ok(small)
+    }
+
+    /// Builds packages and the lists of their repository.
+    ///
+    /// # Errors
+    /// When rpmbuild or createrepo_c is missing or fails.
+    pub(crate) fn build_rpms(&self, spec: &str, repository: &Path, macros: &[String]) -> Outcome {
+        let (file, build) = (self.folder.join("small.spec"), self.folder.join("build"));
+        fs_err::write(&file, spec)?;
         let mut command = peer::start("rpmbuild");
         command.args(["-bb", "--quiet", "--define", "debug_package %{nil}"]);
         command.args(["--define", "_build_id_links none", "--define", "__os_install_post %{nil}"]);
         command.args(["--define", "source_date_epoch_from_changelog 0", "--define"]);
-        command.arg(format!("_topdir {}", folder.join("build").display())).arg("--define");
-        command.arg(format!("_rpmdir {}", repository.display())).arg(spec);
+        command.arg(format!("_topdir {}", build.display())).arg("--define");
+        command.arg(format!("_rpmdir {}", repository.display()));
+        command.args(macros.iter().flat_map(|text| ["--define", text])).arg(file);
         peer::run(&mut command)?;
-        peer::run(peer::start("createrepo_c").arg("--quiet").arg(&repository))?;
-        fs_err::write(folder.join("recipe.toml"), AZURE)?;
-        let sources = vec![format!("--mirror=file://{}", repository.display())];
-        Ok(Self { folder: folder.to_owned(), sources })
+        peer::run(peer::start("createrepo_c").arg("--quiet").arg(repository))
     }
 
     /// The recipe with everything in it that is otherwise given as an option.
@@ -288,7 +306,11 @@ impl Small {
         self.pack(&tree, SERVICE_CONTROL, &[("postinst", POSTINST), ("conffiles", conffiles)])
     }
 
-    fn pack(&self, tree: &Path, control: &str, more: &[(&str, &str)]) -> Outcome {
+    /// Packs a tree as a package into `archive/pool`.
+    ///
+    /// # Errors
+    /// When dpkg-deb is missing or fails.
+    pub(crate) fn pack(&self, tree: &Path, control: &str, more: &[(&str, &str)]) -> Outcome {
         use std::os::unix::fs::PermissionsExt;
         let meta = tree.join("DEBIAN");
         fs_err::create_dir_all(&meta)?;
@@ -310,7 +332,7 @@ impl Small {
         let mut command = peer::start(peer::osbuilder());
         command.arg(verb).arg("--recipe").arg(self.folder.join("recipe.toml"));
         command.args(&self.sources).args(["--arch", "x86_64"]);
-        command.arg("--agent").arg(peer::probe()).args(["--init", "agent"]);
+        command.arg("--agent").arg(&self.agent).args(["--init", "agent"]);
         command.arg("--cache").arg(self.folder.join(cache));
         command.arg("--output").arg(self.folder.join(output));
         command
