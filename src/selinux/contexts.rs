@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 
 use super::entry::{BadEntry, Entry};
 
+/// So many entries a policy may have; real ones have some six thousand.
+pub(super) const MOST_ENTRIES: usize = 30_000;
+
 /// All entries of a policy.
 #[derive(Debug, Default)]
 pub(super) struct FileContexts {
@@ -19,6 +22,8 @@ pub(super) struct FileContexts {
     paths: BTreeMap<Vec<u8>, Vec<(usize, Entry)>>,
     /// How many files there were.
     files: usize,
+    /// How many entries there are.
+    count: usize,
 }
 
 impl FileContexts {
@@ -29,7 +34,12 @@ impl FileContexts {
     pub(super) fn add(&mut self, text: &str) -> Result<(), (usize, BadEntry)> {
         self.files = self.files.saturating_add(1);
         for (number, line) in (1_usize..).zip(text.lines()) {
-            match Entry::parse(line).map_err(|error| (number, error))? {
+            let entry = Entry::parse(line).map_err(|error| (number, error))?;
+            self.count = self.count.saturating_add(usize::from(entry.is_some()));
+            if self.count > MOST_ENTRIES {
+                return Err((number, BadEntry::Many));
+            }
+            match entry {
                 None => {}
                 Some(entry) if entry.is_exact() => {
                     let path = entry.prefix().to_vec();

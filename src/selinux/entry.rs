@@ -17,8 +17,9 @@ use regex::bytes::{Regex, RegexBuilder};
 
 /// The signs that make a pattern more than a path.
 const SIGNS: &[u8] = b".^$?*+|[({";
-/// Bytes that a compiled pattern may take.
-const MOST: usize = 1 << 20;
+/// Bytes that a compiled pattern may take, and as many again what it remembers of paths. The largest of
+/// Debian's policy takes less than an eighth of it. With `MOST_ENTRIES` this bounds what a policy may take.
+const MOST: usize = 32 << 10;
 
 /// What is wrong with an entry.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,9 @@ pub enum BadEntry {
     /// The kind is unknown.
     #[error("{0:?} is not one of -b -c -d -p -l -s --")]
     Kind(String),
+    /// There are more than any policy has.
+    #[error("a policy with more than {} entries is none", super::contexts::MOST_ENTRIES)]
+    Many,
     /// The pattern is none, or uses more than is known here.
     #[error("the pattern {pattern:?} is not understood")]
     Pattern {
@@ -192,5 +196,6 @@ fn check_syntax(pattern: &str) -> Result<(), BadEntry> {
 
 fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     let mut builder = RegexBuilder::new(&anchored(pattern));
-    builder.unicode(false).dot_matches_new_line(true).size_limit(MOST).build()
+    builder.unicode(false).dot_matches_new_line(true);
+    builder.size_limit(MOST).dfa_size_limit(MOST).build()
 }

@@ -126,3 +126,14 @@ fn a_tree_without_a_policy_and_a_policy_with_mistakes_are_refused_by_file_and_li
         assert!(said.contains(expected), "{said}");
     }
 }
+
+#[test]
+fn a_policy_takes_no_more_memory_than_real_ones_need() {
+    let many = |count: usize| label(tree(&"/x.* l\n".repeat(count)), &NoContents);
+    assert!(many(30_000).is_ok());
+    let refused = many(30_001).unwrap_err();
+    assert!(matches!(refused, Error::Line { line: 30_001, source: super::BadEntry::Many, .. }));
+    let large = |count| label(tree(&format!("/(usr/[^/]*){{{count}}} l\n")), &NoContents);
+    assert!(large(50).is_ok());
+    assert!(matches!(large(50_000), Err(Error::Line { .. } | Error::Pattern(_))));
+}
