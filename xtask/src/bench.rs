@@ -54,26 +54,30 @@ struct Ext4 {
 
 /// Runs all comparisons and prints a table.
 pub(crate) fn run() -> Outcome {
-    let work = std::env::temp_dir().join(format!("osbuilder-bench-{}", std::process::id()));
-    fs_err::create_dir_all(&work)?;
-    let bench = Bench {
-        cache: work.join("cache"),
-        recipe: work.join("recipe.toml"),
-        mirrors: peer::host_mirrors()?,
-        work: work.clone(),
-    };
-    let outcome = bench.run();
-    fs_err::remove_dir_all(&work)?;
-    outcome
+    with(Bench::run)
 }
 
 /// Runs the comparisons of rpm packages alone.
 pub(crate) fn run_rpm() -> Outcome {
-    let work = std::env::temp_dir().join(format!("osbuilder-bench-{}", std::process::id()));
-    fs_err::create_dir_all(&work)?;
-    say(HEADING);
-    let outcome = bench_rpm::run(&work, row);
-    fs_err::remove_dir_all(&work)?;
+    with(|bench| {
+        bench.prepare()?;
+        say(HEADING);
+        bench.rpm()
+    })
+}
+
+/// Makes the folders, and removes them afterwards.
+fn with(work: impl FnOnce(&Bench) -> Outcome) -> Outcome {
+    let folder = std::env::temp_dir().join(format!("osbuilder-bench-{}", std::process::id()));
+    fs_err::create_dir_all(&folder)?;
+    let bench = Bench {
+        cache: folder.join("cache"),
+        recipe: folder.join("recipe.toml"),
+        mirrors: peer::host_mirrors()?,
+        work: folder.clone(),
+    };
+    let outcome = work(&bench);
+    fs_err::remove_dir_all(&folder)?;
     outcome
 }
 
@@ -105,7 +109,11 @@ impl Bench {
         };
         row("second image, only the agent new", second, whole);
         self.alpine()?;
-        bench_rpm::run(&self.work, row)
+        self.rpm()
+    }
+
+    fn rpm(&self) -> Outcome {
+        bench_rpm::run(&self.work, &self.work.join("tree"), row)
     }
 
     /// Alpine's root file system against apk's, and the initrd of it.

@@ -9,7 +9,7 @@ use osbuilder::digest::Digest;
 use osbuilder_testkit::key::{BORN, Key, Signing};
 
 use crate::measure::{Cost, cost, median};
-use crate::{Outcome, medium, peer, say};
+use crate::{Outcome, medium, peer, respin, say};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -28,14 +28,26 @@ struct Place {
     asked: Vec<String>,
 }
 
-/// Measures all rows, each of which `row` prints: a task, our cost and the peer's.
-pub(crate) fn run(work: &Path, row: fn(&str, Cost, Cost)) -> Outcome {
-    rootfs(&work.join("mariner"), row)?;
+/// Measures all rows, each of which `row` prints: a task, our cost and the peer's. `tree` is one of
+/// Debian's, with dpkg's database.
+pub(crate) fn run(work: &Path, tree: &Path, row: fn(&str, Cost, Cost)) -> Outcome {
+    respun(&work.join("respun"), tree, row)?;
+    mariner(&work.join("mariner"), row)?;
     choice(&work.join("many"), row)
 }
 
-/// The 129 packages of CBL-Mariner, whose headers and scripts are real, from a warm cache.
-fn rootfs(work: &Path, row: fn(&str, Cost, Cost)) -> Outcome {
+/// Packages with real contents, without scripts.
+fn respun(work: &Path, tree: &Path, row: fn(&str, Cost, Cost)) -> Outcome {
+    let repository = work.join("repository");
+    let names = respin::repository(tree, work, &repository)?;
+    let place = Place::new(work, repository, names, "insecure = true")?;
+    let (ours, theirs) = place.rootfs()?;
+    row("rootfs of Debian's files as rpms", ours, theirs);
+    Ok(())
+}
+
+/// The 129 packages of CBL-Mariner, whose headers and scripts are real, and whose files are next to empty.
+fn mariner(work: &Path, row: fn(&str, Cost, Cost)) -> Outcome {
     let Some(data) = medium::data("rpm")? else { return Ok(()) };
     let repository = work.join("repository");
     fs_err::create_dir_all(repository.join("repodata"))?;
@@ -57,22 +69,8 @@ fn rootfs(work: &Path, row: fn(&str, Cost, Cost)) -> Outcome {
     fs_err::write(&keys, format!("{}{packager}", key.armored_certificate()))?;
     let asked = ["core-packages-container", "e2fsprogs"].map(str::to_owned).to_vec();
     let place = Place::new(work, repository, asked, &format!("keys = [\"{}\"]", keys.display()))?;
-    let rootfs = |round: usize| {
-        let mut command = place.ours("rootfs");
-        let epoch = (1_700_000_000 + round).to_string();
-        command.args(["--rootfs-only", "--keep-database", "--epoch", &epoch]);
-        command.arg("--output").arg(work.join(format!("ours-{round}")));
-        command
-    };
-    peer::run(&mut rootfs(0))?;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for round in 1..=ROUNDS {
-        ours.push(cost(rootfs(round).arg("--offline"))?);
-        let mut dnf = place.dnf(&work.join("dnf-cache"));
-        dnf.arg("--assumeyes").arg(format!("--installroot={}/theirs-{round}", work.display()));
-        theirs.push(cost(dnf.arg("install").args(&place.asked))?);
-    }
-    row("rootfs of Mariner, in the cache", median(ours), median(theirs));
+    let (ours, theirs) = place.rootfs()?;
+    row("rootfs of Mariner, scripts mostly", ours, theirs);
     Ok(())
 }
 
@@ -115,6 +113,27 @@ impl Place {
         );
         fs_err::write(&recipe, text)?;
         Ok(Self { work: work.to_owned(), repository, recipe, asked })
+    }
+
+    /// A root file system of all that is asked for, from a warm cache: ours, the peer's.
+    fn rootfs(&self) -> Result<(Cost, Cost)> {
+        let work = &self.work;
+        let rootfs = |round: usize| {
+            let mut command = self.ours("rootfs");
+            let epoch = (1_700_000_000 + round).to_string();
+            command.args(["--rootfs-only", "--keep-database", "--epoch", &epoch]);
+            command.arg("--output").arg(work.join(format!("ours-{round}")));
+            command
+        };
+        peer::run(&mut rootfs(0))?;
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for round in 1..=ROUNDS {
+            ours.push(cost(rootfs(round).arg("--offline"))?);
+            let mut dnf = self.dnf(&work.join("dnf-cache"));
+            dnf.arg("--assumeyes").arg(format!("--installroot={}/theirs-{round}", work.display()));
+            theirs.push(cost(dnf.arg("install").args(&self.asked))?);
+        }
+        Ok((median(ours), median(theirs)))
     }
 
     fn ours(&self, verb: &str) -> Command {

@@ -26,6 +26,7 @@ mod parity_rpm_newer;
 mod peer;
 mod processors;
 mod repro;
+mod respin;
 mod small;
 mod solver;
 
