@@ -51,6 +51,11 @@ const RECORD: &str = "configured";
 /// may what they do.
 const BY_HANDLERS: &str = concat!("built-in ", env!("OSBUILDER_INSTALLING_CODE"), "\n");
 
+/// What a script printed, below a sentence.
+fn below(output: &str) -> String {
+    if output.is_empty() { String::new() } else { format!("\n  {output}") }
+}
+
 /// Why packages cannot be configured.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -58,7 +63,7 @@ pub enum Error {
     #[error("cannot run scripts in a sandbox")]
     Sandbox(#[from] sandbox::Error),
     /// A script reported failure.
-    #[error("the {script} script of {package} failed with {status}\n  {output}")]
+    #[error("the {script} script of {package} failed with {status}{}", below(output))]
     ScriptFailed {
         /// Whose script.
         package: PackageName,
@@ -70,7 +75,7 @@ pub enum Error {
         output: String,
     },
     /// A script could not be run to its end.
-    #[error("cannot run the {script} script of {package}\n  {output}")]
+    #[error("cannot run the {script} script of {package}{}", below(output))]
     ScriptNotRun {
         /// Whose script.
         package: PackageName,
@@ -80,6 +85,16 @@ pub enum Error {
         output: String,
         /// Why.
         source: sandbox::Error,
+    },
+    /// A script has places that rpm would fill in, by what it alone knows.
+    #[error(
+        "the {script} script of {package} (-e or -q) holds macros or formats that only rpm fills in"
+    )]
+    Template {
+        /// Whose script.
+        package: PackageName,
+        /// Which one.
+        script: &'static str,
     },
     /// The scripts are for another architecture, and nobody can run them.
     #[error("{why}; the scripts of these packages have to run: {scripts}")]

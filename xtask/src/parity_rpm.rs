@@ -70,6 +70,7 @@ const CASES: &[Case] = &[
     made("rpm-order", &["parity-order"], Peer::Dnf),
     made("rpm-triggers", &["parity-triggers"], Peer::Dnf),
     made("rpm-lua", &["parity-lua"], Peer::Dnf),
+    made("rpm-template", &["parity-template"], Peer::Dnf),
     made("rpm-colors", &["parity-wide"], Peer::Dnf),
     made("zypper-files", &["parity-share"], Peer::Zypper),
     made("zypper-order", &["parity-order"], Peer::Zypper),

@@ -105,13 +105,7 @@ impl<'a> Run<'a> {
         let listener = self.bench.listener;
         let Task { package, name, body, .. } = task;
         if body.is_template {
-            let name = &package.name;
-            let text = format!(
-                "the {} script of {name} holds macros or formats of rpm's, and did not run",
-                task.name
-            );
-            listener(Event::warning(text));
-            return Ok(());
+            return Err(Error::Template { package: package.name.clone(), script: name });
         }
         let arguments = self.arguments(task)?;
         let input = self.put_input(task.input)?;
@@ -125,7 +119,7 @@ impl<'a> Run<'a> {
         match line.run(&mut self.sandbox, &command, listener) {
             Err(error) if !task.is_critical && is_the_script_s(&error) => {
                 self.bench.lasts.store(false, Ordering::Relaxed);
-                listener(Event::warning(format!("{error}; rpm goes on after this, too")));
+                listener(Event::warning(gone_on(&error)));
             }
             outcome => outcome?,
         }
@@ -208,4 +202,58 @@ const fn name(firing: &Firing) -> &'static str {
 const fn is_the_script_s(error: &Error) -> bool {
     let not_started = matches!(error, Error::ScriptNotRun { source: NotStarted { .. }, .. });
     not_started || matches!(error, Error::ScriptFailed { .. })
+}
+
+/// What is said of a script after whose failure rpm goes on.
+fn gone_on(error: &Error) -> String {
+    let source = std::error::Error::source(error);
+    let source = source.into_iter().flat_map(|first| {
+        std::iter::successors(Some(first), |cause| cause.source()).map(|cause| format!(": {cause}"))
+    });
+    let text = error.to_string();
+    let (first, output) = text.split_once('\n').unwrap_or((&text, ""));
+    let first = format!("{first}{}; rpm goes on after this, too", source.collect::<String>());
+    if output.is_empty() { first } else { format!("{first}\n{output}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::Status;
+
+    #[test]
+    fn a_script_after_which_rpm_goes_on_is_told_of_in_one_sentence() {
+        let (package, output) = (|| "a".parse().unwrap(), |text: &str| text.to_owned());
+        let source = || NotStarted {
+            program: "/usr/bin/perl".to_owned(),
+            source: std::io::ErrorKind::NotFound.into(),
+        };
+        let script = "%post";
+        let not_run = |text| {
+            let (package, output, source) = (package(), output(text), source());
+            gone_on(&Error::ScriptNotRun { package, script, output, source })
+        };
+        let failed = |text| {
+            let (package, output, status) = (package(), output(text), Status::Exited(3));
+            gone_on(&Error::ScriptFailed { package, script, output, status })
+        };
+        for (told, expected) in [
+            (
+                not_run(""),
+                "cannot run the %post script of a: cannot execute /usr/bin/perl: \
+                 entity not found; rpm goes on after this, too",
+            ),
+            (
+                failed(""),
+                "the %post script of a failed with exit status 3; rpm goes on after this, too",
+            ),
+            (
+                failed("one\n  two"),
+                "the %post script of a failed with exit status 3; rpm goes on after this, too\n  \
+                 one\n  two",
+            ),
+        ] {
+            assert_eq!(told, expected);
+        }
+    }
 }

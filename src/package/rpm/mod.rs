@@ -16,5 +16,6 @@ pub mod relation;
 pub mod repomd;
 pub mod scripts;
 pub mod tag;
+pub mod template;
 pub mod version;
 pub mod xml;

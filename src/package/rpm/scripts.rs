@@ -6,7 +6,7 @@
 
 use super::header::Header;
 use super::relation::{Operator, Relation};
-use super::tag;
+use super::{tag, template};
 
 /// When a script runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,17 +61,20 @@ pub struct Body {
     pub program: Vec<Vec<u8>>,
     /// Its text; none, if the program is all there is.
     pub text: Option<Vec<u8>>,
-    /// Whether rpm would put macros or values of the header into the text first.
+    /// Whether rpm would put something into the text first that it alone has.
     pub is_template: bool,
 }
 
 impl Body {
-    /// rpm's bits: macros are expanded in it, and it is a format for queries.
-    const TEMPLATE: u64 = 1 | 2;
-
     /// Without a program it is the shell's.
-    fn new(program: Vec<Vec<u8>>, text: Option<Vec<u8>>, flags: u64) -> Option<Self> {
-        let is_template = flags & Self::TEMPLATE != 0;
+    fn new(
+        program: Vec<Vec<u8>>,
+        text: Option<Vec<u8>>,
+        (flags, header): (u64, &Header),
+    ) -> Option<Self> {
+        let filled = text.as_ref().map(|text| template::filled(text, flags, header));
+        let is_template = matches!(filled, Some(None));
+        let text = filled.flatten().or(text);
         match (program.is_empty(), &text) {
             (true, None) => None,
             (true, Some(_)) => Some(Self { program: vec![b"/bin/sh".to_vec()], text, is_template }),
@@ -100,7 +103,7 @@ pub fn scripts(header: &Header) -> Vec<Script> {
         let [text, program, flags] = moment.tags();
         let text = header.text(text).map(<[u8]>::to_vec);
         let words = header.texts(program).map(<[u8]>::to_vec).collect();
-        let body = Body::new(words, text, header.number(flags).unwrap_or(0))?;
+        let body = Body::new(words, text, (header.number(flags).unwrap_or(0), header))?;
         Some(Script { moment, body })
     };
     Moment::ALL.into_iter().filter_map(read).collect()
@@ -213,7 +216,7 @@ pub fn triggers(header: &Header, watched: Watched) -> Triggers {
         let text = texts.next().filter(|text| !text.is_empty()).map(<[u8]>::to_vec);
         let flags = script_flags.next().unwrap_or(0);
         let priority = priorities.next().map_or(USUAL_PRIORITY, narrow);
-        let body = Body::new(vec![program.to_vec()], text, flags)?;
+        let body = Body::new(vec![program.to_vec()], text, (flags, header))?;
         Some(TriggerScript { body, priority })
     });
     Triggers { conditions, scripts: scripts.collect() }
