@@ -163,6 +163,8 @@ pub(super) enum InitName {
     Openrc,
     /// The agent itself
     Agent,
+    /// Whatever packages and added files bring; nothing is put in that starts the agent
+    None,
 }
 
 /// Who runs scripts.

@@ -99,6 +99,7 @@ fn options(arguments: &BuildArguments, extra: &Extra) -> Options {
         InitName::Systemd => "systemd".to_owned(),
         InitName::Openrc => "openrc".to_owned(),
         InitName::Agent => "agent".to_owned(),
+        InitName::None => "none".to_owned(),
     });
     let scripts = arguments.scripts.map(|scripts| match scripts {
         ScriptsName::Any => "any".to_owned(),

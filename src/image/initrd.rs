@@ -19,13 +19,13 @@ const MAXIMUM_SIZE: u64 = 16 << 30;
 
 /// Returns `tree` with the link `/init` that the kernel starts, unless the tree has an `/init`.
 ///
-/// With the agent as init it leads to `/sbin/init`, else straight to the program: Kata found kernels
+/// With the agent or something unknown as init it leads to `/sbin/init`, else straight to the program: Kata found kernels
 /// that failed on two links in a row.
 pub fn with_init(mut tree: Tree, init: Init) -> Tree {
     let path = TreePath::parse("init").expect("the path is clean");
     if tree.get(&path).is_none() {
         let target: &[u8] = match init {
-            Init::Agent => b"/sbin/init",
+            Init::Agent | Init::None => b"/sbin/init",
             // Kata's variable says only that it is not the agent.
             Init::Systemd if has_openrc(&tree) => BUSYBOX,
             Init::Systemd => b"/lib/systemd/systemd",

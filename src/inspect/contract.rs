@@ -117,7 +117,7 @@ pub fn contract(tree: &Tree, guest: Guest<'_>) -> Vec<Lack> {
         Init::Systemd if found == Some(Init::OpenRc) => OPENRC,
         Init::Systemd if !is_nvrc(tree) => SYSTEMD,
         Init::OpenRc => OPENRC,
-        Init::Systemd | Init::Agent => &[],
+        Init::Systemd | Init::Agent | Init::None => &[],
     };
     let policy = if guest.has_policy { POLICY } else { &[] };
     let all = ALWAYS.iter().chain(services).chain(policy);
@@ -233,7 +233,7 @@ mod tests {
         let further = match init {
             Init::Systemd => SYSTEMD,
             Init::OpenRc => OPENRC,
-            Init::Agent => &[],
+            Init::Agent | Init::None => &[],
         };
         ALWAYS.iter().chain(further).chain(POLICY)
     }
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn each_thing_that_is_taken_away_is_named() {
-        for init in [Init::Systemd, Init::OpenRc, Init::Agent] {
+        for init in [Init::Systemd, Init::OpenRc, Init::Agent, Init::None] {
             assert_eq!(contract(&good(init), guest(init)), []);
             for condition in conditions(init) {
                 let mut tree = good(init);

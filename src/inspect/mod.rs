@@ -257,6 +257,7 @@ fn init_name<S: serde::Serializer>(init: &Option<Init>, to: S) -> Result<S::Ok, 
         Init::Systemd => "systemd",
         Init::OpenRc => "openrc",
         Init::Agent => "agent",
+        Init::None => "none",
     });
     name.serialize(to)
 }

@@ -48,6 +48,7 @@ pub(super) fn check_init(editor: &Editor<'_>, init: Init) -> Result<(), Error> {
         Init::Systemd => "install one (Debian's package `init`), or let the agent be the init",
         Init::OpenRc => "install one (Alpine's packages `busybox` and `openrc`)",
         Init::Agent => "the agent's program is missing",
+        Init::None => "add a package or a file that is one, since nothing else was to be the init",
     };
     Err(Error::NoInit { hint })
 }

@@ -194,6 +194,7 @@ fn make_guest(editor: &mut Editor<'_>, agent: &Agent, inputs: &Inputs<'_>) -> Re
     match inputs.init {
         Init::Agent => agent::make_init(editor, inputs.agent_name)?,
         Init::OpenRc => openrc::install(editor, inputs.agent_name)?,
+        Init::None => {}
         Init::Systemd => {
             units::install(editor, inputs.agent_name)?;
             systemd::enable(editor)?;

@@ -119,8 +119,12 @@ impl Completer<'_> {
 
     /// What the recipe says, else what the distribution's guests usually start with.
     fn init(&mut self, given: Maybe<String>, distro: Option<&Distro>) -> Init {
-        let choices =
-            [("systemd", Init::Systemd), ("openrc", Init::OpenRc), ("agent", Init::Agent)];
+        let choices = [
+            ("systemd", Init::Systemd),
+            ("openrc", Init::OpenRc),
+            ("agent", Init::Agent),
+            ("none", Init::None),
+        ];
         let usual = match distro.map(|distro| distro.init) {
             Some(FirstProcess::Agent) => Init::Agent,
             Some(FirstProcess::Systemd) | None => Init::Systemd,

@@ -40,7 +40,8 @@ struct Document {
     /// The guest's processor: `x86_64`, `aarch64`, `ppc64le`, `s390x`. Default: this machine's.
     #[schemars(with = "String")]
     architecture: Text,
-    /// The first process: `systemd` (the default), `openrc` in Alpine, or `agent` (the default there).
+    /// The first process: `systemd` (the default), `openrc` in Alpine, `agent` (the default there), or
+    /// `none`: whatever packages and added files bring.
     #[schemars(with = "String")]
     init: Text,
     /// Who runs the packages' scripts: `programs` (the guest's own ones, which another processor's

@@ -199,6 +199,8 @@ pub enum Init {
     OpenRc,
     /// The agent itself (`AGENT_INIT=yes`).
     Agent,
+    /// Whatever packages and added files bring: nothing is put in that starts the agent.
+    None,
 }
 
 /// Who runs the packages' scripts.
@@ -535,7 +537,7 @@ mod tests {
         let message = request(Some(file), &[("BLOCK_SIZE", "512"), ("ARCH", "arm")], &options);
         let expected = [
             "guests/web.toml:1:16: the distribution \"debain\" is unknown (did you mean \"debian\"?); known are alma, alpine, azurelinux, centos, clearlinux, debian, euleros, fedora, openeuler, opensuse, rocky, ubuntu",
-            "guests/web.toml:2:8: \"sytemd\" is not systemd or openrc or agent (did you mean \"systemd\"?)",
+            "guests/web.toml:2:8: \"sytemd\" is not systemd or openrc or agent or none (did you mean \"systemd\"?)",
             "guests/web.toml:4:12: \"ftp://x\" is not an address of the form http://, https:// or file://",
             "ARCH: the architecture \"arm\" is not one of x86_64, aarch64, ppc64le, s390x",
             "BLOCK_SIZE: a block of 512 bytes is not 1024, 2048 or 4096",

@@ -287,6 +287,23 @@ fn openrc_starts_the_agent_where_the_agent_is_not_the_init() {
 }
 
 #[test]
+fn without_an_init_of_ours_the_packages_own_stays() {
+    let own = Entry::file("sbin/init", 0o755, b"an init of its own");
+    let with = World::new(&[&katas()[..4], &[places("alpine-base").with(own)]].concat());
+    with.builds("rootfs", "guest", &["--init", "none"]);
+    assert_eq!(with.text("guest/sbin/init"), "an init of its own");
+    assert_eq!(with.text("guest/usr/bin/kata-agent"), "a program");
+    assert!(!with.path("guest/etc/runlevels").exists() && !with.path("guest/etc/systemd").exists());
+    for verb in ["initrd", "image"] {
+        with.builds(verb, verb, &["--init", "none"]);
+    }
+    let without = World::new(&[&katas()[..4], &[places("alpine-base")]].concat());
+    let refused = without.build("rootfs", "guest", &["--init", "none"]);
+    assert_eq!(refused.status, Some(1), "{}", refused.told);
+    assert!(refused.told.contains("add a package or a file that is one"), "{}", refused.told);
+}
+
+#[test]
 fn a_guest_of_alpine_has_no_systemd() {
     let world = World::new(&katas());
     let refused = world.build("rootfs", "guest", &["--init", "systemd"]);
