@@ -17,11 +17,11 @@ Makes a disk image of a root file system.
   -h       show this help
   -o FILE  where the image goes [default: kata-containers.img]
   -r MB    free space to add
-  -f FS    file system: ext4 or erofs
+  -f FS    file system: ext4, erofs or xfs
 
 Kata's environment variables are read as ever: IMAGE, FS_TYPE, BLOCK_SIZE, ROOT_FREE_SPACE,
 IMAGE_SIZE_ALIGNMENT_MB, SKIP_DAX_HEADER, SKIP_ROOTFS_CHECK, MEASURED_ROOTFS, BUILD_VARIANT,
-AGENT_BIN, AGENT_INIT. A measured image's root hash goes to root_hash_<BUILD_VARIANT>.txt beside it.
+AGENT_BIN, AGENT_INIT, SELINUX. A measured image's root hash goes to root_hash_<BUILD_VARIANT>.txt beside it.
 No container, no loop device and no root is needed. More: osbuilder image --help
 EOT
 }

@@ -304,7 +304,11 @@ mod tests {
     #[test]
     fn a_disk_is_attached_for_reading_and_named_as_kata_names_it() {
         let line = line(&machine(Attachment::Block));
-        for part in ["read-only=on", "filename=/a,,b.img", "root=/dev/vda1 ", "-cpu max", "quiet"] {
+        let kata = "systemd.unit=kata-containers.target systemd.mask=systemd-networkd.service \
+                    systemd.mask=systemd-networkd.socket cgroup_no_v1=all";
+        for part in
+            ["read-only=on", "filename=/a,,b.img", "root=/dev/vda1 ", "-cpu max", "quiet", kata]
+        {
             assert!(line.contains(part), "{part} in {line}");
         }
     }

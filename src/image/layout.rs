@@ -147,6 +147,16 @@ mod tests {
             assert_eq!(outer.1.start, inner.1.start + 4096);
             assert_eq!(outer.1.count, inner.1.count);
         }
+        let Table::Mbr(mbr) = layout.table(0, &Identity::Mbr(1)) else { panic!("an MBR") };
+        let bytes = mbr.encode().unwrap();
+        assert_eq!((bytes[446], bytes[462]), (0x80, 0), "the data's partition is the active one");
+        // Without the header its disk of 254 MiB is all.
+        let plain = ImageOptions { dax_header: false, ..ImageOptions::KATA };
+        let layout =
+            Layout::new(254 * MIB, &ImageOptions { verity: Some(Verity::default()), ..plain });
+        let table = layout.table(0, &Identity::Mbr(1)).partitions();
+        let [(1, data), (2, hashes)] = table[..] else { panic!("two partitions") };
+        assert_eq!((data.start, hashes.start, hashes.count), (2048, 514_048, 6144));
         // Where Kata's two computations would disagree: 99 % of 100 and of 102 MiB.
         assert_eq!(measured(102 * MIB).end(), 101 * MIB);
     }

@@ -44,7 +44,7 @@ pub(super) fn prune(editor: &mut Editor<'_>, keep_fstab_generator: bool) {
     }
 }
 
-fn is_pruned(name: &[u8]) -> bool {
+pub(super) fn is_pruned(name: &[u8]) -> bool {
     let stem = name.strip_suffix(b".service").or_else(|| name.strip_suffix(b".socket"));
     stem.is_some_and(|stem| UNITS.iter().any(|unit| unit.as_bytes() == stem))
         || FILES.iter().any(|file| file.as_bytes() == name)

@@ -385,6 +385,20 @@ fn row_7_13_pruning_is_asked_for_and_spares_what_a_confidential_guest_needs() {
     let control = "usr/lib/systemd/system/sockets.target.wants/systemd-udevd-control.socket";
     let fstab = "usr/lib/systemd/system-generators/systemd-fstab-generator";
     let getty = "usr/lib/systemd/system-generators/systemd-getty-generator";
+    for unit in "coredump@ journal-flush journald journald-dev-log random-seed timesyncd \
+                 tmpfiles-setup udev-trigger udevd udevd-control udevd-kernel update-utmp"
+        .split(' ')
+    {
+        for kind in ["service", "socket"] {
+            assert!(prune::is_pruned(format!("systemd-{unit}.{kind}").as_bytes()), "{unit}.{kind}");
+        }
+    }
+    for file in "bless-boot-generator fstab-generator getty-generator gpt-auto-generator \
+                 tmpfiles-cleanup.timer"
+        .split(' ')
+    {
+        assert!(prune::is_pruned(format!("systemd-{file}").as_bytes()), "{file}");
+    }
     let whole = guest(Init::Systemd, |_| {});
     for file in [udev, control, fstab, getty] {
         assert_ne!(at(&whole, file), "nothing", "{file}");

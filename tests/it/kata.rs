@@ -192,6 +192,8 @@ fn make_uses_kata_s_names_and_does_nothing_twice() {
         assert_eq!(shop.make(&["AGENT=probe", "VERSION_COMMIT=v", goal]).status, Some(0));
         assert!(shop.calls().is_empty(), "{goal} was made again");
     }
+    shop.make(&["AGENT=probe", "VERSION_COMMIT=v", "SELINUX=yes", "image"]);
+    assert_eq!(shop.calls(), ["image --rootfs debian_rootfs --output kata-containers.img"]);
     // A tree for systemd is no tree for the agent as init.
     shop.make(&["AGENT=probe", "VERSION_COMMIT=v", "AGENT_INIT=yes", "initrd"]);
     assert_eq!(shop.calls()[0], rootfs);
