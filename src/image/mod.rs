@@ -4,6 +4,7 @@
 //! disk image or an initrd, the same ones on every machine. Nothing here reads a clock, makes a
 //! random number, mounts, or starts a process. Names and renames of files are the caller's.
 
+mod block_contents;
 mod blocks;
 pub mod cpio;
 mod crc32c;
@@ -23,12 +24,14 @@ mod packing;
 mod pieces;
 mod read;
 mod sparse;
+mod stray;
 pub mod table;
 mod uuid;
 mod verified;
 pub mod verity;
 pub mod xfs;
 
+pub use block_contents::BlockContents;
 pub use disk::{Image, Plan, check, plan, write};
 pub(crate) use disk::{add_lost_and_found, add_machine_id};
 pub use error::Error;

@@ -33,8 +33,9 @@ const LZ4_BLOCK: usize = 8 << 20;
 const LZ4_LEVEL: i32 = 9;
 const ZSTD_LEVEL: i32 = 12;
 const XZ_LEVEL: u32 = 6;
-/// xz compresses so many bytes apart, on as many threads as there are.
+/// xz compresses so many bytes apart, on so many threads at most: each takes some 130 MiB.
 const XZ_BLOCK: u64 = 24 << 20;
+const XZ_THREADS: usize = 2;
 /// Memory for whoever reads xz, in bytes; and the largest window of zstd, as a power of two.
 const XZ_MEMORY: u64 = 128 << 20;
 const ZSTD_WINDOW: u32 = 27;
@@ -81,7 +82,7 @@ impl<'w> Encoder<'w> {
             InitrdCompression::Xz => {
                 let mut builder = MtStreamBuilder::new();
                 builder.preset(XZ_LEVEL).check(Check::Crc32).block_size(XZ_BLOCK);
-                builder.threads(u32::try_from(threads.get()).unwrap_or(1));
+                builder.threads(u32::try_from(threads.get().min(XZ_THREADS)).unwrap_or(1));
                 let stream = builder.encoder().map_err(io::Error::other)?;
                 Self::Xz(liblzma::write::XzEncoder::new_stream(output, stream))
             }

@@ -75,7 +75,7 @@ pub fn parts(medium: &dyn Medium) -> Result<Parts<'_>, Error> {
 
 /// The partitions in the table at byte `from`, each by its first byte and the one behind it, and the
 /// table.
-fn partitions(
+pub(super) fn partitions(
     medium: &dyn Medium,
     from: u64,
     size: u64,

@@ -40,15 +40,15 @@ impl<R: Read> Read for Verified<R> {
     }
 }
 
-/// The digests of `count` contents, in their order, on up to `threads` threads.
+/// The digests of what `open` opens for `files`, in their order, on up to `threads` threads.
 ///
 /// # Errors
 /// That of the first content that cannot be read.
-pub(super) fn digests<'a>(
-    count: usize,
+pub(super) fn digests<'f, F: Sync, R: Read>(
+    files: &'f [F],
     threads: usize,
-    open: impl Fn(usize) -> Box<dyn Read + 'a> + Sync,
+    open: impl Fn(&'f F) -> R + Sync,
 ) -> io::Result<Vec<Digest>> {
-    let all: Vec<usize> = (0..count).collect();
-    crew::try_map(threads, &all, |&index| Digest::of_reader(open(index)).map(|(digest, _)| digest))
+    let files: Vec<&'f F> = files.iter().collect();
+    crew::try_map(threads, &files, |file| Digest::of_reader(open(file)).map(|(digest, _)| digest))
 }

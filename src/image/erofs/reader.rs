@@ -61,15 +61,9 @@ pub(crate) fn read(medium: Window<'_>, threads: usize) -> Result<FileSystem<'_>,
     walk.check_links()?;
     let Walk { mut tree, claims, files, inodes, .. } = walk;
     let distinct = distinct(&files);
-    let open = |index: usize| -> Box<dyn Read + '_> {
-        match distinct.get(index) {
-            Some((map, _)) => Box::new(FileReader::new(&volume, map)),
-            None => Box::new(io::empty()),
-        }
-    };
-    let digests = digests(distinct.len(), threads, open).map_err(damaged)?;
+    let digests = digests(&distinct, threads, |(map, _)| FileReader::new(&volume, map));
     let mut by_digest = BTreeMap::new();
-    for ((map, ids), digest) in distinct.into_iter().zip(digests) {
+    for ((map, ids), digest) in distinct.into_iter().zip(digests.map_err(damaged)?) {
         for id in ids {
             tree.inode_mut(id).kind = Kind::Regular(Content::Stored { digest, size: map.size });
         }

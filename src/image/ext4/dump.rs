@@ -41,7 +41,7 @@ pub struct Summary {
 impl FileSystem<'_> {
     /// The counts in the superblock.
     pub fn summary(&self) -> Summary {
-        let volume = &self.contents.volume;
+        let volume = &self.volume;
         let superblock = &volume.superblock;
         Summary {
             uuid: superblock.uuid,
@@ -77,7 +77,7 @@ impl FileSystem<'_> {
                  journal {journal}, checksums {checksums}, time {time}"
             ),
         );
-        for (group, descriptor) in self.contents.volume.descriptors.iter().enumerate() {
+        for (group, descriptor) in self.volume.descriptors.iter().enumerate() {
             push(
                 &mut text,
                 format_args!(
@@ -101,7 +101,7 @@ impl FileSystem<'_> {
     }
 
     fn inode_line(&self, number: u32) -> Result<String, Error> {
-        let volume = &self.contents.volume;
+        let volume = &self.volume;
         let inode = volume.inode(number)?;
         let mut line = format!(
             "inode {number}: mode {:o}, {} links, {} bytes, {} sectors",

@@ -15,7 +15,6 @@
 mod acl;
 mod attributes;
 mod checksum;
-mod content;
 mod directory;
 mod draft;
 mod dump;
@@ -31,7 +30,6 @@ mod stray;
 mod volume;
 mod writer;
 
-pub use content::ImageContents;
 pub use dump::Summary;
 pub use reader::FileSystem;
 

@@ -9,20 +9,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::content::ImageContents;
 use super::directory;
 use super::draft::decode_device;
 use super::format::{JOURNAL_INODE, ROOT_INODE, compatible, flags, kinds, le32};
 use super::inode::Inode as DiskInode;
 use super::volume::{Claims, Volume, inode_place};
 use super::{attributes, checksum};
-use crate::crew;
-use crate::digest::Digest;
-use crate::image::blocks::Extent;
-use crate::image::blocks::FileMap;
-use crate::image::blocks::FileReader;
-use crate::image::blocks::Run;
-use crate::image::{Error, Window};
+use crate::image::blocks::{Extent, FileMap, Run};
+use crate::image::{BlockContents, Error, Window};
 use crate::tree::{Content, Inode, InodeId, Kind, Meta, Tree, TreePath};
 
 /// Files together may be this many times as large as the file system: holes cost no space, but
@@ -35,7 +29,8 @@ pub struct FileSystem<'m> {
     /// Its files. A `lost+found` as every new file system has it is left out.
     pub tree: Tree,
     /// Their contents.
-    pub contents: ImageContents<'m>,
+    pub contents: BlockContents<'m>,
+    pub(super) volume: Volume<'m>,
     pub(super) claims: Claims,
     /// The numbers of the inodes in use, but for the journal's.
     pub(super) inodes: BTreeSet<u32>,
@@ -66,13 +61,8 @@ pub(crate) fn read(medium: Window<'_>, threads: usize) -> Result<FileSystem<'_>,
     let Walk { mut tree, claims, files, seen, .. } = walk;
     let inodes = seen.into_keys().collect();
     super::remove_spare(&mut tree);
-    let digests = hash(&volume, &files, threads)?;
-    let mut by_digest = BTreeMap::new();
-    for ((id, file), digest) in files.into_iter().zip(digests) {
-        tree.inode_mut(id).kind = Kind::Regular(Content::Stored { digest, size: file.size });
-        by_digest.insert(digest, file);
-    }
-    Ok(FileSystem { tree, contents: ImageContents { volume, files: by_digest }, claims, inodes })
+    let contents = BlockContents::hash(volume.blocks(), files, &mut tree, threads)?;
+    Ok(FileSystem { tree, contents, volume, claims, inodes })
 }
 
 /// What is known of an inode that was met.
@@ -347,16 +337,4 @@ fn kind_number(kind: &Kind) -> u8 {
         Kind::Fifo => kinds::FIFO,
         Kind::Socket => kinds::SOCKET,
     })
-}
-
-/// The digests of all files, in their order.
-fn hash(
-    volume: &Volume<'_>,
-    files: &[(InodeId, FileMap)],
-    threads: usize,
-) -> Result<Vec<Digest>, Error> {
-    let digests = crew::try_map(threads, files, |(_, file)| {
-        Digest::of_reader(FileReader::new(volume.blocks(), file)).map(|(digest, _)| digest)
-    });
-    digests.map_err(|source| Error::Read { source })
 }

@@ -29,7 +29,7 @@ const NEEDED: u32 = incompatible::FILETYPE | incompatible::EXTENTS;
 const BIGALLOC: u32 = 0x200;
 
 /// A file system on a medium.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Volume<'m> {
     blocks: Blocks<'m>,
     pub(super) superblock: Superblock,
@@ -66,7 +66,7 @@ impl<'m> Volume<'m> {
     }
 
     /// Where the bytes of files stand.
-    pub(super) const fn blocks(&self) -> Blocks<'_> {
+    pub(super) const fn blocks(&self) -> Blocks<'m> {
         self.blocks
     }
 

@@ -37,6 +37,11 @@ pub const BLOCK: u64 = 4096;
 /// The longest salt, in bytes: the superblock has no room for more.
 pub const SALT_MAX: usize = 256;
 
+/// Blocks of the tree over so many blocks of data.
+pub(crate) fn tree_blocks(data_blocks: u64) -> u64 {
+    Geometry::new(data_blocks).blocks()
+}
+
 /// How a partition will be measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
@@ -84,7 +89,7 @@ impl Plan {
 
     /// Bytes of superblock and tree.
     fn size(&self) -> u64 {
-        let blocks = Geometry::new(self.data_blocks).blocks();
+        let blocks = tree_blocks(self.data_blocks);
         blocks.saturating_add(u64::from(self.superblock.is_some())).saturating_mul(BLOCK)
     }
 

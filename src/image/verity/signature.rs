@@ -20,7 +20,7 @@ use rsa::traits::PublicKeyParts as _;
 use rsa::{Pkcs1v15Sign, RsaPrivateKey, RsaPublicKey};
 use x509_cert::Certificate;
 use x509_cert::der::asn1::{Any, ObjectIdentifier, OctetString, SetOfVec};
-use x509_cert::der::{Decode as _, DecodePem as _, Encode as _};
+use x509_cert::der::{Decode as _, Encode as _, pem};
 use x509_cert::spki::AlgorithmIdentifierOwned;
 
 use crate::digest::Digest;
@@ -117,7 +117,10 @@ impl Signatory {
     /// [`BadSigner`].
     pub fn parse(text: &str) -> Result<Self, BadSigner> {
         let block = block(text, "CERTIFICATE").ok_or(BadSigner::NoCertificate)?;
-        let certificate = Certificate::from_pem(block).map_err(BadSigner::Certificate)?;
+        // Not `from_pem`: it reads on and on where the base64 ends in the middle of a length.
+        let decoded = pem::decode_vec(block.as_bytes()).map_err(|error| error.into());
+        let certificate = decoded.and_then(|(_, der)| Certificate::from_der(&der));
+        let certificate = certificate.map_err(BadSigner::Certificate)?;
         let info = &certificate.tbs_certificate.subject_public_key_info;
         let info = info.to_der().map_err(BadSigner::Certificate)?;
         let public =
@@ -256,6 +259,14 @@ fn block<'t>(text: &'t str, label: &str) -> Option<&'t str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_that_ends_in_the_middle_of_a_length_is_refused_at_once() {
+        for cut in ["MIIB", "MA==", "MIID", ""] {
+            let text = format!("-----BEGIN CERTIFICATE-----\n{cut}\n-----END CERTIFICATE-----\n");
+            assert!(matches!(Signatory::parse(&text), Err(BadSigner::Certificate(_))), "{cut}");
+        }
+    }
 
     #[test]
     fn what_is_no_key_or_no_signature_is_said_to_be_none() {

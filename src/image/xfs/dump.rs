@@ -31,7 +31,7 @@ pub struct Summary {
 impl FileSystem<'_> {
     /// The counts in the superblock.
     pub fn summary(&self) -> Summary {
-        let superblock = &self.contents.volume.superblock;
+        let superblock = &self.volume.superblock;
         Summary {
             uuid: superblock.uuid,
             blocks: superblock.geometry.blocks,
@@ -50,11 +50,11 @@ impl FileSystem<'_> {
         let mut text = format!(
             "{blocks} blocks of {BLOCK_SIZE} bytes, {free_blocks} free; {inodes} inodes, \
              {free_inodes} free; {} groups, log of {} blocks\n",
-            self.contents.volume.geometry().groups,
-            self.contents.volume.superblock.log_blocks
+            self.volume.geometry().groups,
+            self.volume.superblock.log_blocks
         );
         for number in &self.inodes {
-            let inode = self.contents.volume.inode(*number)?;
+            let inode = self.volume.inode(*number)?;
             write!(
                 text,
                 "inode {number}: mode {:o}, {} links, {} bytes, {} blocks",
@@ -72,7 +72,7 @@ impl FileSystem<'_> {
     }
 
     fn describe(&self, text: &mut String, what: &str, fork: &Fork) {
-        let geometry = self.contents.volume.geometry();
+        let geometry = self.volume.geometry();
         let (all, _) = fork.bytes.as_chunks::<16>();
         let count = usize::try_from(fork.extents).unwrap_or_default();
         match fork.format {

@@ -19,7 +19,6 @@ mod attribute_reader;
 mod attributes;
 mod btree;
 mod census;
-mod content;
 mod directory;
 mod draft;
 mod dump;
@@ -38,7 +37,6 @@ mod tests;
 mod volume;
 mod writer;
 
-pub use content::ImageContents;
 pub use dump::Summary;
 pub use reader::FileSystem;
 

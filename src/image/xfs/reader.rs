@@ -10,17 +10,14 @@
 use std::collections::BTreeMap;
 
 use super::census::{Claims, Free};
-use super::content::ImageContents;
 use super::draft::{decode_device, mode_of};
-use super::format::{BLOCK_SIZE, INDEX_AT, PAYLOAD, TARGET_MAX, be32, field, kinds, magic, wide};
+use super::format::{BLOCK_SIZE, INDEX_AT, PAYLOAD, TARGET_MAX, be32, field, kinds, magic};
 use super::inode::{Format, Inode as DiskInode};
 use super::names::{Names, read_local};
 use super::volume::{Volume, inode_place};
 use super::{attribute_reader, format::BLOCK};
 use crate::image::blocks::FileMap;
-use crate::image::blocks::FileReader;
-use crate::image::verified::digests;
-use crate::image::{Error, Window};
+use crate::image::{BlockContents, Error, Window};
 use crate::tree::{Content, Inode, InodeId, Kind, Meta, Tree, TreePath};
 
 /// Files together may be this many times as large as the file system: holes cost no space, but
@@ -33,7 +30,8 @@ pub struct FileSystem<'m> {
     /// Its files.
     pub tree: Tree,
     /// Their contents.
-    pub contents: ImageContents<'m>,
+    pub contents: BlockContents<'m>,
+    pub(super) volume: Volume<'m>,
     pub(super) free: Free,
     /// The numbers of the inodes in use.
     pub(super) inodes: Vec<u64>,
@@ -64,20 +62,9 @@ pub(crate) fn read(medium: Window<'_>, threads: usize) -> Result<FileSystem<'_>,
     if seen.len() != volume.used_inodes() {
         return Err(Error::broken("inodes", "some are in use, and no name leads to them"));
     }
-    let open = |index: usize| -> Box<dyn std::io::Read + '_> {
-        match files.get(index) {
-            Some((_, file)) => Box::new(FileReader::new(volume.blocks(), file)),
-            None => Box::new(std::io::empty()),
-        }
-    };
-    let found = digests(files.len(), threads, open).map_err(|source| Error::Read { source })?;
-    let mut by_digest = BTreeMap::new();
-    for ((id, file), digest) in files.into_iter().zip(found) {
-        tree.inode_mut(id).kind = Kind::Regular(Content::Stored { digest, size: file.size });
-        by_digest.insert(digest, file);
-    }
     let inodes = seen.into_keys().collect();
-    Ok(FileSystem { tree, contents: ImageContents { volume, files: by_digest }, free, inodes })
+    let contents = BlockContents::hash(volume.blocks(), files, &mut tree, threads)?;
+    Ok(FileSystem { tree, contents, volume, free, inodes })
 }
 
 /// What is known of an inode that was met.
@@ -351,13 +338,4 @@ impl Walk<'_, '_> {
             }
         }
     }
-}
-
-/// Lengths as the format counts them, for what looks for stray bytes.
-pub(super) fn slack_of(file: &FileMap) -> Option<(u64, u64)> {
-    let last = file.extents.last()?;
-    let end = last.logical.saturating_add(last.run.count).saturating_mul(BLOCK_SIZE);
-    let length = end.saturating_sub(file.size).min(last.run.count.saturating_mul(wide(BLOCK)));
-    let behind = last.run.end().saturating_mul(BLOCK_SIZE);
-    (length > 0).then(|| (behind.saturating_sub(length), length))
 }

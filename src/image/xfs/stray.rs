@@ -9,13 +9,8 @@
 
 use super::format::{BLOCK_SIZE, INODE_SIZE, SECTOR, wide};
 use super::inode::Inode;
-use super::reader::{FileSystem, slack_of};
-use super::volume::Volume;
+use super::reader::FileSystem;
 use crate::image::Error;
-use crate::image::fields::first_not_zero;
-
-/// Bytes looked at in one go.
-const STRIDE: u64 = 1 << 20;
 
 impl FileSystem<'_> {
     /// Returns the offset, within the file system, of a byte that no file, table or header accounts
@@ -24,7 +19,7 @@ impl FileSystem<'_> {
     /// # Errors
     /// [`Error::Read`] when the medium fails.
     pub fn stray_byte(&self) -> Result<Option<u64>, Error> {
-        let volume = &self.contents.volume;
+        let volume = &self.volume;
         let geometry = volume.geometry();
         let headers = wide(SECTOR).saturating_mul(4);
         let groups = (0..geometry.groups).map(|group| {
@@ -33,14 +28,14 @@ impl FileSystem<'_> {
         });
         let bytes = |block: u64| block.saturating_mul(BLOCK_SIZE);
         let free = self.free.runs.iter().map(|run| (bytes(run.start), bytes(run.count)));
-        let slack = self.contents.files.values().filter_map(slack_of);
+        let slack = self.contents.slack();
         let log = geometry.on_disk(volume.superblock.log_start).map(|start| {
             let record = wide(SECTOR).saturating_mul(2);
             let length = bytes(volume.superblock.log_blocks).saturating_sub(record);
             (bytes(start).saturating_add(record), length)
         });
         for (offset, length) in groups.chain(free).chain(slack).chain(log) {
-            if let Some(found) = nonzero(volume, offset, length)? {
+            if let Some(found) = volume.blocks().first_not_zero(offset, length)? {
                 return Ok(Some(found));
             }
         }
@@ -49,7 +44,7 @@ impl FileSystem<'_> {
 
     /// A free inode knows its number and nothing else.
     fn stray_in_inodes(&self) -> Result<Option<u64>, Error> {
-        let volume = &self.contents.volume;
+        let volume = &self.volume;
         for (number, offset) in volume.free_inodes() {
             let mut found = [0; INODE_SIZE];
             volume.read_at(offset, &mut found)?;
@@ -61,19 +56,4 @@ impl FileSystem<'_> {
         }
         Ok(None)
     }
-}
-
-/// The offset of the first byte that is not zero among `length` from `offset` on.
-fn nonzero(volume: &Volume<'_>, offset: u64, length: u64) -> Result<Option<u64>, Error> {
-    let (mut at, end) = (offset, offset.saturating_add(length));
-    while at < end {
-        let count = end.saturating_sub(at).min(STRIDE);
-        let mut bytes = vec![0; usize::try_from(count).unwrap_or_default()];
-        volume.read_at(at, &mut bytes)?;
-        if let Some(found) = first_not_zero(&bytes) {
-            return Ok(Some(at.saturating_add(u64::try_from(found).unwrap_or(u64::MAX))));
-        }
-        at = at.saturating_add(count);
-    }
-    Ok(None)
 }

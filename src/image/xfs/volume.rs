@@ -21,7 +21,7 @@ use crate::image::blocks::{Blocks, Extent};
 use crate::image::{Error, Medium as _, Window};
 
 /// A file system on a medium.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Volume<'m> {
     medium: Window<'m>,
     pub(super) superblock: Superblock,
@@ -62,7 +62,7 @@ impl<'m> Volume<'m> {
     }
 
     /// Where the bytes of files stand.
-    pub(super) const fn blocks(&self) -> Blocks<'_> {
+    pub(super) const fn blocks(&self) -> Blocks<'m> {
         Blocks { medium: self.medium, block_size: BLOCK_SIZE }
     }
 
