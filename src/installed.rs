@@ -11,7 +11,6 @@ use crate::event::Listener;
 use crate::lock::Lock;
 use crate::recipe::{Recipe, Scripts};
 use crate::store::Store;
-use crate::tree::Tree;
 
 /// The kind of record that leads to a configured tree.
 const RECORD: &str = "installed";
@@ -41,7 +40,7 @@ pub(crate) fn key(lock: &Lock, recipe: &Recipe, epoch: Epoch) -> Digest {
     hasher.finish()
 }
 
-/// Finds the tree of a lock, if the cache still has all of it.
+/// Finds the configured tree of a lock, if the cache still has all of it.
 ///
 /// # Errors
 /// As the cache.
@@ -50,7 +49,7 @@ pub(crate) fn find(
     key: &Digest,
     store: &Store,
     listener: Listener<'_>,
-) -> Result<Option<Tree>, configure::Error> {
+) -> Result<Option<Configured>, configure::Error> {
     let record = store.record(RECORD, key)?;
     let text = record.and_then(|bytes| String::from_utf8(bytes).ok());
     let Some(configured) = text.and_then(|text| text.parse().ok()) else { return Ok(None) };
@@ -59,8 +58,7 @@ pub(crate) fn find(
             return Ok(None);
         }
     }
-    let found = configure::find(store, &configured, listener)?;
-    Ok(found.map(|configured| configured.tree))
+    configure::find(store, &configured, listener)
 }
 
 /// Remembers where a tree is found.

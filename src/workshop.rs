@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use fs_err::File;
 
+use crate::configure::{self, Configured};
 use crate::distro::Architecture;
 use crate::epoch::Epoch;
 use crate::event::{Cost, Event, Listener, Stage};
@@ -17,7 +18,7 @@ use crate::provision::{self, Summary};
 use crate::recipe::{self, Recipe};
 use crate::store::{self, Store, directory};
 use crate::tree::{Content, Contents, Inode, Kind, Meta, Tree};
-use crate::{configure, image, resolve, selinux, unpack};
+use crate::{image, resolve, selinux, unpack};
 
 /// Everything that stages share.
 #[derive(Clone, Copy)]
@@ -55,6 +56,16 @@ pub struct Guest {
     pub tree: Tree,
     /// No time in an output is later.
     pub epoch: Epoch,
+    /// Whether its packages have scripts, and osbuilder's own handlers ran them.
+    pub by_handlers: bool,
+}
+
+impl Guest {
+    /// Packages as they were configured.
+    pub(crate) fn new(configured: Configured, epoch: Epoch) -> Self {
+        let Configured { tree, key } = configured;
+        Self { tree, epoch, by_handlers: key.by_handlers }
+    }
 }
 
 impl<'a> Workshop<'a> {
@@ -198,9 +209,9 @@ pub(crate) struct Inputs {
 impl Inputs {
     /// Provisions a guest that was installed from packages.
     pub(crate) fn provision(&self, guest: Guest, recipe: &Recipe) -> Result<Guest, Error> {
-        let inputs = self.borrow(recipe, guest.epoch, &self.store);
+        let inputs = self.borrow(recipe, &guest, &self.store);
         let tree = provision::provision(guest.tree, &inputs).map_err(Error::Provision)?;
-        Ok(Guest { tree, epoch: guest.epoch })
+        Ok(Guest { tree, ..guest })
     }
 
     /// Provisions a tree that was made by hand, whose contents are elsewhere.
@@ -210,16 +221,16 @@ impl Inputs {
         contents: &dyn Contents,
         recipe: &Recipe,
     ) -> Result<Guest, Error> {
-        let borrowed = self.borrow(recipe, guest.epoch, contents);
+        let borrowed = self.borrow(recipe, &guest, contents);
         let inputs = provision::Inputs { without_packages: true, ..borrowed };
         let tree = provision::provision(guest.tree, &inputs).map_err(Error::Provision)?;
-        Ok(Guest { tree, epoch: guest.epoch })
+        Ok(Guest { tree, ..guest })
     }
 
     fn borrow<'a>(
         &'a self,
         recipe: &'a Recipe,
-        epoch: Epoch,
+        installed: &Guest,
         contents: &'a dyn Contents,
     ) -> provision::Inputs<'a> {
         let guest = &recipe.guest;
@@ -239,7 +250,8 @@ impl Inputs {
             confidential_components: self.confidential_components.as_ref(),
             extra_files: &self.extra_files,
             summary: &self.summary,
-            epoch,
+            by_handlers: installed.by_handlers,
+            epoch: installed.epoch,
             contents,
         }
     }

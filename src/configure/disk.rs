@@ -4,10 +4,11 @@
 //! the tree's root and cannot leave it (`openat2(2)`, `RESOLVE_IN_ROOT`), and the last name is
 //! never followed.
 
+use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, Timestamps};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::Error;
@@ -89,29 +90,46 @@ impl Disk {
             .map_err(self.failed("set the mode of", path))
     }
 
-    pub(super) fn set_times(&self, path: &TreePath, times: &Timestamps) -> Result<(), Error> {
-        let Place { folder, name } = self.place(path)?;
-        rustix::fs::utimensat(&folder, name, times, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(self.failed("set the time of", path))
-    }
-
-    /// The names in a directory, in no order. A directory that its mode closes to us is opened: the
-    /// file system is about to vanish, and the caller has read the mode before.
-    pub(super) fn names(&self, path: &TreePath) -> Result<Vec<Vec<u8>>, Error> {
-        if self.stat(path)?.st_mode & 0o500 != 0o500 {
+    /// Opens a directory of which the mode is known, to list it. One that its mode closes to us is
+    /// opened to us first: the file system is about to vanish.
+    pub(super) fn folder(&self, path: &TreePath, mode: u32) -> Result<Folder<'_>, Error> {
+        if mode & 0o500 != 0o500 {
             self.set_mode(path, 0o700)?;
         }
-        let directory = self
+        let opened = self
             .open_at(path, OFlags::RDONLY | OFlags::DIRECTORY, 0)
             .map_err(self.failed("open the directory", path))?;
+        let entries = Dir::new(opened).map_err(self.failed("list", path))?;
+        Ok(Folder { disk: self, path: path.clone(), entries })
+    }
+}
+
+/// An open directory.
+pub(super) struct Folder<'a> {
+    disk: &'a Disk,
+    path: TreePath,
+    entries: Dir,
+}
+
+impl Folder<'_> {
+    /// What is in it, in no order: each path, and what the kernel says of it.
+    pub(super) fn list(mut self) -> Result<Vec<(TreePath, Stat)>, Error> {
+        let failed = |path: &TreePath| self.disk.failed("list", path);
         let mut names = Vec::new();
-        for entry in Dir::new(directory).map_err(self.failed("list", path))? {
-            let entry = entry.map_err(self.failed("list", path))?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                names.push(name.to_vec());
+        for entry in self.entries.by_ref() {
+            let entry = entry.map_err(failed(&self.path))?;
+            let name = entry.file_name();
+            if name != c"." && name != c".." {
+                names.push(name.to_owned());
             }
         }
-        Ok(names)
+        let folder = self.entries.fd().map_err(failed(&self.path))?;
+        let look = |name: CString| {
+            let path = self.path.join(name.to_bytes())?;
+            let stat = rustix::fs::statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(self.disk.failed("look at", &path))?;
+            Ok((path, stat))
+        };
+        names.into_iter().map(look).collect()
     }
 }

@@ -16,6 +16,11 @@ use crate::crew;
 use crate::sandbox::{self, Marks, Node};
 use crate::tree::{Contents, Inode, InodeId, Kind, Meta, Tree, TreePath};
 
+/// So many files of a directory are written by one thread in one go.
+const BATCH: usize = 64;
+/// Fewer files than this are written sooner than a thread is started.
+const WORTH_A_THREAD: usize = 32;
+
 /// What was laid out: each inode on disk, and when it was finished.
 #[derive(Debug, Default)]
 pub(super) struct Baseline {
@@ -66,24 +71,27 @@ impl Layout<'_> {
         baseline: &mut Baseline,
         mark: Mark<'_>,
     ) -> Result<(), Error> {
-        let mut part = self.part(paths);
+        let Part { directories, mut files, links } = self.part(paths);
         let mut fresh = Vec::new();
-        for (path, id) in part.directories {
+        for (path, id) in directories {
             if path.is_root() || disk.make_directory(&path)? {
                 fresh.push((path, id));
             }
         }
-        part.directories = fresh;
-        self.write_files(disk, &part.files)?;
-        for (first, path) in &part.links {
+        files.sort_by(|(one, _), (two, _)| folder_of(one).cmp(folder_of(two)));
+        let mut seen = self.write_files(disk, &files)?;
+        for (first, path) in &links {
             disk.link(first, path)?;
+            let stat = disk.stat(first)?;
+            seen.extend(self.tree.lookup(first).map(|id| (id, stat)));
         }
-        for (path, id) in part.directories.iter().rev() {
-            disk.finish(path, self.tree.inode(*id))?;
+        for (path, id) in fresh.iter().rev() {
+            seen.push((*id, disk.finish(path, self.tree.inode(*id))?));
         }
-        for (path, id) in part.directories.iter().chain(&part.files) {
-            let stat = disk.stat(path)?;
-            baseline.inodes.insert(stat.st_ino, (*id, changed(&stat)));
+        for (id, stat) in seen {
+            baseline.inodes.insert(stat.st_ino, (id, changed(&stat)));
+        }
+        for (path, id) in fresh.iter().chain(&files) {
             if let Some(marks) = marks(self.tree.inode(*id)) {
                 mark(path, marks)?;
             }
@@ -103,8 +111,7 @@ impl Layout<'_> {
         for path in directories.iter().rev() {
             let Some(id) = self.tree.lookup(path) else { continue };
             let inode = self.tree.inode(id);
-            disk.finish(path, inode)?;
-            let stat = disk.stat(path)?;
+            let stat = disk.finish(path, inode)?;
             let known = baseline.inodes.insert(stat.st_ino, (id, changed(&stat)));
             let marks = marks(inode);
             if known.is_none() || marks.is_some() {
@@ -131,13 +138,42 @@ impl Layout<'_> {
         part
     }
 
-    /// Writes files of all kinds, many at once.
-    fn write_files(&self, disk: &Disk, files: &[(TreePath, InodeId)]) -> Result<(), Error> {
-        let write = |(path, id): &(TreePath, InodeId)| {
-            disk.write(path, self.tree.inode(*id), self.contents)
-        };
-        crew::try_map(self.threads, files, write).map(drop)
+    /// Writes files of all kinds, many at once, those of a directory together; returns what the
+    /// kernel says of each.
+    fn write_files(
+        &self,
+        disk: &Disk,
+        files: &[(TreePath, InodeId)],
+    ) -> Result<Vec<(InodeId, Stat)>, Error> {
+        let by_folder = files.chunk_by(|(one, _), (two, _)| folder_of(one) == folder_of(two));
+        let batches: Vec<_> = by_folder.flat_map(|files| files.chunks(BATCH)).collect();
+        let threads = if files.len() < WORTH_A_THREAD { 1 } else { self.threads };
+        let seen = crew::try_map(threads, &batches, |batch| self.write_batch(disk, batch))?;
+        Ok(seen.into_iter().flatten().collect())
     }
+
+    /// Writes files of one directory.
+    fn write_batch(
+        &self,
+        disk: &Disk,
+        files: &[(TreePath, InodeId)],
+    ) -> Result<Vec<(InodeId, Stat)>, Error> {
+        let Some((first, _)) = files.first() else { return Ok(Vec::new()) };
+        let mut place = disk.place(first)?;
+        let mut seen = Vec::with_capacity(files.len());
+        for (path, id) in files {
+            place.name = path.name().unwrap_or(b".");
+            seen.push((*id, disk.write(path, self.tree.inode(*id), self.contents, &place)?));
+        }
+        Ok(seen)
+    }
+}
+
+/// The bytes of the directory that holds a path.
+fn folder_of(path: &TreePath) -> &[u8] {
+    let bytes = path.as_bytes();
+    let end = bytes.len().saturating_sub(path.name().map_or(0, <[u8]>::len));
+    bytes.get(..end).unwrap_or_default()
 }
 
 /// What the disk cannot hold of an inode.
@@ -170,27 +206,33 @@ impl Disk {
         clearing(&to, link).map_err(self.failed("link", path))
     }
 
-    fn write(&self, path: &TreePath, inode: &Inode, contents: &dyn Contents) -> Result<(), Error> {
-        let place = self.place(path)?;
-        let Place { folder, name } = &place;
+    /// Writes anything but a directory; returns what the kernel says of it then.
+    fn write(
+        &self,
+        path: &TreePath,
+        inode: &Inode,
+        contents: &dyn Contents,
+        place: &Place<'_>,
+    ) -> Result<Stat, Error> {
+        let Place { folder, name } = place;
         let made = match &inode.kind {
-            Kind::Directory(_) => return Ok(()),
             Kind::Regular(content) => {
-                return self.write_file(path, &inode.meta, content.open(contents), &place);
+                return self.write_file(path, &inode.meta, content.open(contents), place);
             }
             Kind::Symlink(target) => {
-                clearing(&place, || rustix::fs::symlinkat(&target[..], folder, *name))
+                clearing(place, || rustix::fs::symlinkat(&target[..], folder, *name))
             }
             // A placeholder: the record knows what it stands for.
-            Kind::CharacterDevice(_) | Kind::BlockDevice(_) => create(&place).map(drop),
+            Kind::CharacterDevice(_) | Kind::BlockDevice(_) => create(place).map(drop),
             Kind::Fifo | Kind::Socket => {
                 let kind = if inode.kind == Kind::Fifo { FileType::Fifo } else { FileType::Socket };
                 let mode = Mode::from_raw_mode(0o600);
-                clearing(&place, || rustix::fs::mknodat(folder, *name, kind, mode, 0))
+                clearing(place, || rustix::fs::mknodat(folder, *name, kind, mode, 0))
             }
+            Kind::Directory(_) => Ok(()),
         };
         made.map_err(self.failed("make", path))?;
-        self.finish(path, inode)
+        self.finish_at(path, inode, place)
     }
 
     fn write_file(
@@ -199,7 +241,7 @@ impl Disk {
         meta: &Meta,
         reader: std::io::Result<impl std::io::Read>,
         place: &Place<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<Stat, Error> {
         let file = create(place).map_err(self.failed("create", path))?;
         let mut file = fs_err::File::from_parts(file.into(), self.path.join("…"));
         let copied = reader.and_then(|mut reader| std::io::copy(&mut reader, &mut file));
@@ -207,15 +249,26 @@ impl Disk {
         rustix::fs::fchmod(&file, Mode::from_raw_mode(meta.mode.into()))
             .map_err(self.failed("set the mode of", path))?;
         rustix::fs::futimens(&file, &times(meta.mtime))
-            .map_err(self.failed("set the time of", path))
+            .map_err(self.failed("set the time of", path))?;
+        rustix::fs::fstat(&file).map_err(self.failed("look at", path))
     }
 
-    /// Sets mode and time of anything but a regular file.
-    fn finish(&self, path: &TreePath, inode: &Inode) -> Result<(), Error> {
+    /// Sets mode and time of anything but a regular file; returns what the kernel says of it then.
+    fn finish(&self, path: &TreePath, inode: &Inode) -> Result<Stat, Error> {
+        self.finish_at(path, inode, &self.place(path)?)
+    }
+
+    fn finish_at(&self, path: &TreePath, inode: &Inode, place: &Place<'_>) -> Result<Stat, Error> {
+        let Place { folder, name } = place;
         if !matches!(inode.kind, Kind::Symlink(_)) {
-            self.set_mode(path, inode.meta.mode.into())?;
+            let mode = Mode::from_raw_mode(inode.meta.mode.into());
+            rustix::fs::chmodat(folder, *name, mode, AtFlags::empty())
+                .map_err(self.failed("set the mode of", path))?;
         }
-        self.set_times(path, &times(inode.meta.mtime))
+        let no_link = AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::utimensat(folder, *name, &times(inode.meta.mtime), no_link)
+            .map_err(self.failed("set the time of", path))?;
+        rustix::fs::statat(folder, *name, no_link).map_err(self.failed("look at", path))
     }
 }
 

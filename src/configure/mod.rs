@@ -24,11 +24,10 @@ mod not_run;
 mod read_back;
 mod rpm;
 mod shell;
+mod went_on;
 
 #[cfg(test)]
 mod tests;
-
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::digest::Digest;
 use crate::distro::{Architecture, Family};
@@ -42,9 +41,10 @@ use crate::store::{self, PackWriter, Store, TemporaryFolder};
 use crate::tree::{self, BadPath, Content, Kind, ListingError, Tree, TreePath};
 use crate::unpack::{self, Installed, Unpacked};
 use foreign::Runner;
+use went_on::WentOn;
 
 /// Changes whenever the same input would be configured differently: then old results do not count.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// The kind of record that holds a configured tree.
 const RECORD: &str = "configured";
 /// What the key of a result of handlers begins with. They are code of ours: when that changes, so
@@ -195,9 +195,8 @@ struct Bench<'a> {
     runner: &'a Runner,
     /// Whether handlers must understand every script.
     whole: bool,
-    /// Whether a later build may take the result over. Who goes on after a script that failed says no:
-    /// it may not fail the next time.
-    lasts: &'a AtomicBool,
+    /// Where it is noted that a script failed and that the build goes on.
+    went_on: &'a WentOn,
     epoch: Epoch,
     listener: Listener<'a>,
 }
@@ -207,8 +206,36 @@ struct Bench<'a> {
 pub struct Configured {
     /// The files. Their contents are in the store.
     pub tree: Tree,
+    /// By what the cache knows it.
+    pub key: Key,
+}
+
+/// What a configured tree is known by. Its text is the digest, and a word where handlers ran scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
     /// The digest of all that went in.
-    pub key: Digest,
+    digest: Digest,
+    /// Whether there are scripts, and osbuilder's own handlers ran them.
+    pub by_handlers: bool,
+}
+
+/// What the text of a [`Key`] ends with where handlers ran scripts.
+const WORD: &str = " by-handlers";
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { digest, by_handlers } = self;
+        write!(f, "{digest}{}", if *by_handlers { WORD } else { "" })
+    }
+}
+
+impl std::str::FromStr for Key {
+    type Err = <Digest as std::str::FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digest = text.strip_suffix(WORD);
+        Ok(Self { digest: digest.unwrap_or(text).parse()?, by_handlers: digest.is_some() })
+    }
 }
 
 /// Configures all packages, or finds that this was done before. `epoch` is the latest moment that a
@@ -314,26 +341,27 @@ fn configure_in(
     let folder = if plain { Some(chroot_folder(store, listener)?) } else { None };
     let walls = folder.as_ref().map_or(Walls::Namespaces, |folder| Walls::Chroot(folder.path()));
     let pack = store.new_pack()?;
-    let (runner, lasts) = (&runner, &AtomicBool::new(true));
-    let bench = Bench { store, pack: &pack, walls, runner, whole: false, lasts, epoch, listener };
+    let (runner, went_on) = (&runner, &WentOn::default());
+    let bench = Bench { store, pack: &pack, walls, runner, whole: false, went_on, epoch, listener };
     let tree = configuration.run(tree, &bench)?;
-    keep(tree, key, (store, pack), lasts.load(Ordering::Relaxed))
+    keep(tree, key, (store, pack), went_on)
 }
 
-/// Keeps the contents of a configured tree in the cache; if it `lasts`, also for later builds to find.
+/// Keeps the contents of a configured tree in the cache; if it lasts, also for later builds to find.
 fn keep(
     mut tree: Tree,
-    key: Digest,
+    key: Key,
     (store, pack): (&Store, PackWriter),
-    lasts: bool,
+    went_on: &WentOn,
 ) -> Result<Configured, Error> {
     keep_inline(&mut tree, &pack)?;
-    let listing = tree.to_listing();
-    let name = if lasts { key } else { Digest::of(listing.as_bytes()) };
+    let text = went_on.lines() + &tree.to_listing();
+    let lasts = went_on.lasts(store, &key.digest, &text)?;
+    let name = if lasts { key.digest } else { Digest::of(text.as_bytes()) };
     pack.finish(&name)?;
     store.load_pack(&name)?;
     if lasts {
-        store.put_record(RECORD, &key, listing.as_bytes())?;
+        store.put_record(RECORD, &key.digest, text.as_bytes())?;
     }
     Ok(Configured { tree, key })
 }
@@ -349,14 +377,15 @@ fn chroot_folder(store: &Store, listener: Listener<'_>) -> Result<TemporaryFolde
 
 /// The digest of all that decides the result: every file with its content's digest, the scripts
 /// and the database being among them, the order, the epoch, who ran scripts, and where.
-fn key(tree: &Tree, configuration: &dyn Configuration, epoch: Epoch, how: &str) -> Digest {
+fn key(tree: &Tree, configuration: &dyn Configuration, epoch: Epoch, how: &str) -> Key {
     let mut text = format!("configured tree {VERSION}\nepoch {}\n{how}", epoch.seconds());
     for name in configuration.sequence() {
         text.push_str(name);
         text.push('\n');
     }
     text.push_str(&tree.to_listing());
-    Digest::of(text.as_bytes())
+    let by_handlers = how == BY_HANDLERS && !configuration.scripted().is_empty();
+    Key { digest: Digest::of(text.as_bytes()), by_handlers }
 }
 
 /// Finds an earlier result. One that cannot be read whole does not count.
@@ -365,26 +394,23 @@ fn key(tree: &Tree, configuration: &dyn Configuration, epoch: Epoch, how: &str) 
 ///
 /// # Errors
 /// [`Error::Store`], [`Error::Listing`].
-pub fn find(
-    store: &Store,
-    key: &Digest,
-    listener: Listener<'_>,
-) -> Result<Option<Configured>, Error> {
-    let found = recall(store, key)?;
-    if let Some(Configured { tree, .. }) = &found {
-        listener(Event::note("the scripts of these packages ran before; their result is used"));
-        not_run::tell(tree, store, listener);
-    }
-    Ok(found)
+pub fn find(store: &Store, key: &Key, listener: Listener<'_>) -> Result<Option<Configured>, Error> {
+    let Some((configured, said)) = recall(store, key)? else { return Ok(None) };
+    listener(Event::note("the scripts of these packages ran before; their result is used"));
+    went_on::tell(said, listener);
+    not_run::tell(&configured.tree, store, listener);
+    Ok(Some(configured))
 }
 
-fn recall(store: &Store, key: &Digest) -> Result<Option<Configured>, Error> {
-    let Some(listing) = store.record(RECORD, key)? else { return Ok(None) };
-    if !store.load_pack(key)? {
+/// An earlier result, and what was said when it was made.
+fn recall(store: &Store, key: &Key) -> Result<Option<(Configured, Vec<String>)>, Error> {
+    let Some(text) = store.record(RECORD, &key.digest)? else { return Ok(None) };
+    if !store.load_pack(&key.digest)? {
         return Ok(None);
     }
-    let tree = Tree::from_listing(&String::from_utf8_lossy(&listing))?;
-    Ok(Some(Configured { tree, key: *key }))
+    let text = String::from_utf8_lossy(&text);
+    let (said, listing) = went_on::split(&text);
+    Ok(Some((Configured { tree: Tree::from_listing(listing)?, key: *key }, said)))
 }
 
 /// Moves contents that the tree itself holds into the pack: a listing names digests only.

@@ -2,8 +2,8 @@
 //!
 //! In: the directory, what was laid out in it, the record of what the disk does not show; out: a
 //! tree, changed contents in the store. What scripts left alone is recognized by its inode number
-//! and the time of its last change, which only the kernel sets, and is not read again. What they
-//! left is hostile until proven plain: no link is followed, no pipe opened, nothing recursed into;
+//! and the time of its last change, which only the kernel sets, with its size and time of
+//! modification, and is not read again. What they left is hostile until proven plain: no link is followed, no pipe opened, nothing recursed into;
 //! see threats S16.
 
 use std::collections::BTreeMap;
@@ -34,22 +34,21 @@ impl Reader<'_> {
     /// Reads the directory.
     pub(super) fn read(&self) -> Result<Tree, Error> {
         let disk = Disk::open(&self.left.directory())?;
-        let root = self.inode(&disk, &TreePath::ROOT, &disk.stat(&TreePath::ROOT)?, None)?;
+        let stat = disk.stat(&TreePath::ROOT)?;
+        let root = self.inode(&disk, &TreePath::ROOT, &stat, None)?;
         let mut tree = Tree::new(root.meta);
-        let mut pending = vec![TreePath::ROOT];
+        let mut pending = vec![(TreePath::ROOT, stat.st_mode)];
         let mut first_names: BTreeMap<u64, TreePath> = BTreeMap::new();
-        while let Some(directory) = pending.pop() {
+        while let Some((directory, mode)) = pending.pop() {
             let group = tree.get(&directory).and_then(|inode| inherited_group(&inode.meta));
-            for name in disk.names(&directory)? {
-                let path = directory.join(&name)?;
-                let stat = disk.stat(&path)?;
+            for (path, stat) in disk.folder(&directory, mode)?.list()? {
                 if let Some(first) = first_names.get(&stat.st_ino) {
                     tree.link(&path, first)?;
                     continue;
                 }
                 let inode = self.inode(&disk, &path, &stat, group)?;
                 if matches!(inode.kind, Kind::Directory(_)) {
-                    pending.push(path.clone());
+                    pending.push((path.clone(), stat.st_mode));
                 } else if stat.st_nlink > 1 {
                     first_names.insert(stat.st_ino, path.clone());
                 }
@@ -69,7 +68,8 @@ impl Reader<'_> {
         let known = self.baseline.get(stat.st_ino);
         let marks = self.left.record.get(stat.st_ino);
         let before = known.map(|(id, _)| self.before.inode(id));
-        let untouched = known.is_some_and(|(_, at)| at == changed(stat));
+        let untouched = known.is_some_and(|(_, at)| at == changed(stat))
+            && before.is_some_and(|before| looks_the_same(before, stat));
         let kind = match (marks.and_then(|marks| marks.node), before) {
             (Some(Node::Character(device)), _) => Kind::CharacterDevice(device),
             (Some(Node::Block(device)), _) => Kind::BlockDevice(device),
@@ -119,6 +119,19 @@ impl Reader<'_> {
     }
 }
 
+/// Whether a file has the size and the time that it was laid out with. Kernels before 6.13 count the
+/// time of a change in steps of some milliseconds, in which a script can do a lot; what it writes has
+/// another time of modification all the same.
+fn looks_the_same(before: &Inode, stat: &Stat) -> bool {
+    let same_size = match &before.kind {
+        Kind::Regular(content) => {
+            u64::try_from(stat.st_size).is_ok_and(|size| size == content.size())
+        }
+        _ => true,
+    };
+    same_size && stat.st_mtime == before.meta.mtime && stat.st_mtime_nsec == 0
+}
+
 /// Whether an inode's kind can be taken over as it is: a directory's entries cannot.
 fn is_leaf(inode: &Inode) -> bool {
     !matches!(inode.kind, Kind::Directory(_))
@@ -127,4 +140,32 @@ fn is_leaf(inode: &Inode) -> bool {
 /// The group that new files in a directory get: its own, if it has the set-gid bit.
 fn inherited_group(meta: &Meta) -> Option<u32> {
     (meta.mode & 0o2000 != 0).then_some(meta.gid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_written_to_in_the_moment_of_its_making_is_noticed() {
+        let meta = Meta { mtime: 1_700_000_000, ..Meta::root(0o644) };
+        let before = Inode { meta, kind: Kind::Regular(Content::Inline(b"three"[..].into())) };
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let at = |seconds, nanoseconds| {
+            use rustix::fs::{Timespec, Timestamps};
+            let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+            let times = Timestamps { last_access: time, last_modification: time };
+            rustix::fs::futimens(&file, &times).unwrap();
+            rustix::fs::fstat(&file).unwrap()
+        };
+        for (text, seconds, nanoseconds, expected) in [
+            ("three", 1_700_000_000, 0, true),
+            ("seven", 1_700_000_001, 0, false),
+            ("seven", 1_700_000_000, 1, false),
+            ("three and more", 1_700_000_000, 0, false),
+        ] {
+            fs_err::write(file.path(), text).unwrap();
+            assert_eq!(looks_the_same(&before, &at(seconds, nanoseconds)), expected, "{text}");
+        }
+    }
 }

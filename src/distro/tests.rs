@@ -100,6 +100,28 @@ fn kata_s_list_and_the_ports_of_tumbleweed_are_as_kata_and_suse_have_them() {
 }
 
 #[test]
+fn newer_releases_of_rpm_s_family_keep_their_database_below_usr() {
+    let below_usr = Some("usr/lib/sysimage/rpm");
+    for (distro, version, expected) in [
+        ("fedora", "45", below_usr),
+        ("centos", "10", below_usr),
+        ("centos", "9", None),
+        ("rocky", "10", below_usr),
+        ("rocky", "10.0", below_usr),
+        ("rocky", "9", None),
+        ("alma", "10", below_usr),
+        ("alma", "10.0", below_usr),
+        ("alma", "9", None),
+        ("suse", "tumbleweed", below_usr),
+        ("azurelinux", "3.0", None),
+    ] {
+        let distro = find(distro);
+        let release = distro.release(version).unwrap();
+        assert_eq!(release.database.as_deref(), expected, "{} {version}", distro.name);
+    }
+}
+
+#[test]
 fn each_distribution_of_rpm_s_family_has_kata_s_list_for_either_init() {
     for (distro, agent, systemd, seccomp) in [
         ("alma", "chrony iptables", "systemd", "libseccomp"),

@@ -388,6 +388,15 @@ fn a_proxy_gets_the_requests() {
 }
 
 #[test]
+fn a_proxy_that_cannot_be_reached_is_named_without_its_password() {
+    let key = Key::default();
+    let mut world = World::new(&key, &["http://mirror.invalid"]);
+    world.network.proxies.http = Some("http://user:secret@127.0.0.1:1/".to_owned());
+    let told = world.refused("by the proxy 127.0.0.1:1");
+    assert!(!told.contains("secret"), "{told}");
+}
+
+#[test]
 fn f14_nobody_outside_sends_us_to_this_machine_or_its_link() {
     let key = Key::default();
     for target in ["http://169.254.169.254/latest", "http://127.0.0.1:1/", "http://[::1]/x"] {

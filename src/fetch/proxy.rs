@@ -37,6 +37,11 @@ impl Proxies {
         }
     }
 
+    /// The proxy for `url`, as it may be shown: without credentials.
+    pub(super) fn shown_for(&self, url: &Url) -> Option<String> {
+        self.address_for(url).map(without_credentials)
+    }
+
     /// The proxy that forwards plain HTTP, unless it only makes tunnels (SOCKS, or over TLS).
     pub(super) fn forwarder(&self) -> Option<Uri> {
         let given = |value: &&String| !value.trim().is_empty();

@@ -62,10 +62,12 @@ pub struct Network {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The exchange failed below HTTP, or the answer is not HTTP.
-    #[error("cannot fetch {url}")]
+    #[error("cannot fetch {url}{}", by(proxy.as_deref()))]
     Exchange {
         /// Where from.
         url: Url,
+        /// The proxy that was to fetch it, without credentials.
+        proxy: Option<String>,
         /// What the client says.
         source: Box<ureq::Error>,
     },
@@ -164,6 +166,11 @@ pub enum Error {
     /// A proxy address is malformed.
     #[error("the proxy address {0:?} cannot be used")]
     Proxy(String),
+}
+
+/// Who was to fetch it, if anybody in between.
+fn by(proxy: Option<&str>) -> String {
+    proxy.map(|proxy| format!(" by the proxy {proxy}")).unwrap_or_default()
 }
 
 impl Error {
@@ -329,7 +336,11 @@ impl Transport {
             call = call.header(header::RANGE, format!("bytes={}-", resume.from));
             call = call.header(header::IF_RANGE, &resume.etag);
         }
-        call.call().map_err(|error| Error::Exchange { url: url.clone(), source: Box::new(error) })
+        call.call().map_err(|error| Error::Exchange {
+            url: url.clone(),
+            proxy: self.network.proxies.shown_for(url),
+            source: Box::new(error),
+        })
     }
 
     /// Where a redirect leads, if it may be followed.

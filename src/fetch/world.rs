@@ -113,9 +113,10 @@ impl World {
 
     /// The index is refused, and the message says why.
     #[track_caller]
-    pub(super) fn refused(&self, reason: &str) {
+    pub(super) fn refused(&self, reason: &str) -> String {
         let message = message(&self.indexes().unwrap_err());
         assert!(message.contains(reason), "{message}");
+        message
     }
 }
 

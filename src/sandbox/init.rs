@@ -17,7 +17,7 @@ use rustix::process::{Resource, Rlimit, Signal, WaitOptions};
 
 use super::board::{Board, NotBegun};
 use super::emulator::Emulator;
-use super::kernel::{self, Fork};
+use super::kernel::{self, Fork, Stack};
 use super::mounts::{self, Root};
 use super::plain::{self, Plain};
 use super::request::{self, Answer, Files, Kind, Parsed};
@@ -101,7 +101,7 @@ fn found(plan: &Plan, control: RawFd) -> Result<Fork, Failure> {
         write_file(c"/proc/self/uid_map", &plan.user).at(Step::Mapping)?;
         write_file(c"/proc/self/gid_map", &plan.group).at(Step::Mapping)?;
     }
-    kernel::clone_process(true).at(Step::Init)
+    kernel::fork_sibling().at(Step::Init)
 }
 
 /// Opens the null device with a number that is not one of the first four.
@@ -201,6 +201,7 @@ fn enter(plan: &Plan, place: Place) -> Result<OwnedFd, Failure> {
 fn obey(plan: &Plan, socket: BorrowedFd<'_>) -> Result<Infallible, Failure> {
     let signals = kernel::child_signals().at(Step::Control)?;
     let mut buffer = [0; request::LONGEST];
+    let mut stack = Stack::new().at(Step::Init)?;
     let mut leader = None;
     loop {
         let mut waits = [
@@ -218,7 +219,7 @@ fn obey(plan: &Plan, socket: BorrowedFd<'_>) -> Result<Infallible, Failure> {
                 end_all_others(plan);
                 kernel::leave(0)
             };
-            leader = Some(start(plan, asked, output)?);
+            leader = Some(start(plan, asked, output, &mut stack)?);
         }
         if ended {
             let mut record = [0; 128];
@@ -258,17 +259,17 @@ fn reap(plan: &Plan, leader: Option<i32>, socket: BorrowedFd<'_>) -> Result<Opti
 }
 
 /// Starts a process that becomes a program, or says on the board why not; returns its number.
-fn start(plan: &Plan, asked: &[u8], output: Option<OwnedFd>) -> Result<i32, Failure> {
+fn start(
+    plan: &Plan,
+    asked: &[u8],
+    output: Option<OwnedFd>,
+    stack: &mut Stack,
+) -> Result<i32, Failure> {
     let (Some((parsed, files)), Some(output)) = (Parsed::new(asked), output) else {
         return Err(Failure { step: Step::Control, errno: Errno::PROTO });
     };
-    match kernel::clone_process(false).at(Step::Init)? {
-        Fork::Child => {
-            plan.board.leave(become_program(plan, &parsed, &files, output.as_raw_fd()));
-            kernel::leave(127)
-        }
-        Fork::Parent(process) => Ok(process),
-    }
+    let mut work = || plan.board.leave(become_program(plan, &parsed, &files, output.as_raw_fd()));
+    kernel::spawn(stack, &mut work).at(Step::Init)
 }
 
 /// Sets limits and descriptors and executes; returns only why that failed.

@@ -47,14 +47,54 @@ pub(super) fn fork() -> Result<Fork> {
     result.map(side)
 }
 
-/// Makes a child of our own parent (`parents_child`) or of ourselves. Only for processes with one
-/// thread.
-pub(super) fn clone_process(parents_child: bool) -> Result<Fork> {
-    let sibling = if parents_child { libc::CLONE_PARENT } else { 0 };
-    let flags = libc::c_long::from(sibling | libc::SIGCHLD);
+/// Makes a child of our own parent. Only for processes with one thread.
+pub(super) fn fork_sibling() -> Result<Fork> {
+    let flags = libc::c_long::from(libc::CLONE_PARENT | libc::SIGCHLD);
     let (first, second) = if cfg!(target_arch = "s390x") { (0, flags) } else { (flags, 0) };
     // SAFETY: no memory is shared and the stack stays: this is a fork without its handlers.
     check(unsafe { libc::syscall(libc::SYS_clone, first, second, 0, 0, 0) }).map(side)
+}
+
+/// How much stack a process gets between its making and its program, where it makes system calls only.
+const SMALL_STACK: usize = 128 << 10;
+/// The status of a process that did not become a program.
+const NOT_BEGUN: i32 = 127;
+
+/// Memory for the stack of processes on their way to a program.
+#[derive(Debug)]
+pub(super) struct Stack(*mut libc::c_void);
+
+impl Stack {
+    /// Maps it. It is never unmapped: who has it lives as long as the sandbox.
+    pub(super) fn new() -> Result<Self> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
+        // SAFETY: a new mapping, at an address of the kernel's choice.
+        let place =
+            unsafe { libc::mmap(std::ptr::null_mut(), SMALL_STACK, protection, flags, -1, 0) };
+        if place == libc::MAP_FAILED { Err(Errno::NOMEM) } else { Ok(Self(place)) }
+    }
+}
+
+/// Makes a child that runs `work`, which becomes a program; if it returns, the child ends. We go on when
+/// either has happened: until then the child shares our memory, so that none has to be copied, however
+/// much there is. Only for processes with one thread.
+pub(super) fn spawn<W: FnMut()>(stack: &mut Stack, work: &mut W) -> Result<i32> {
+    extern "C" fn begin<W: FnMut()>(work: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: it is the `work` below; its owner waits and does not touch it meanwhile.
+        let work = unsafe { &mut *work.cast::<W>() };
+        work();
+        leave(NOT_BEGUN)
+    }
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: the stack is ours alone, and grows down from its end; this process stands still until the
+    // child has left this memory, so that the two never run in it at the same time.
+    let number = unsafe {
+        let top = stack.0.byte_add(SMALL_STACK);
+        libc::clone(begin::<W>, top, flags, std::ptr::from_mut(work).cast())
+    };
+    check(libc::c_long::from(number))?;
+    Ok(number)
 }
 
 fn side(number: libc::c_long) -> Fork {

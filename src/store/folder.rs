@@ -152,6 +152,24 @@ impl Folder {
         }
     }
 
+    /// What `name` is, or what a link of that name leads to; `None` when nothing is there.
+    pub(super) fn stat_followed(&self, name: impl AsRef<OsStr>) -> Result<Option<Stat>, Error> {
+        let name = name.as_ref();
+        match rustix::fs::statat(&self.fd, name, AtFlags::empty()) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(Error::disk("look at", self.path_of(name))(error)),
+        }
+    }
+
+    /// Whether the link `name` says a path below `/proc`.
+    pub(super) fn is_link_to_proc(&self, name: impl AsRef<OsStr>) -> Result<bool, Error> {
+        let name = name.as_ref();
+        rustix::fs::readlinkat(&self.fd, name, Vec::new())
+            .map(|target| target.as_bytes().starts_with(b"/proc/"))
+            .map_err(Error::disk("look at", self.path_of(name)))
+    }
+
     /// What this directory itself is.
     pub(super) fn own_stat(&self) -> Result<Stat, Error> {
         rustix::fs::fstat(&self.fd).map_err(Error::disk("look at", &self.path))

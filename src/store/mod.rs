@@ -22,6 +22,7 @@ mod collect;
 pub mod directory;
 mod error;
 mod folder;
+mod loaded;
 mod object;
 mod open;
 #[cfg(test)]
@@ -53,6 +54,7 @@ pub use temporary::{TemporaryFolder, abandon_all};
 use crate::digest::Digest;
 use crate::tree::Contents;
 use folder::Folder;
+use loaded::Loaded;
 use open::{check_layout, check_owner, is_writable, lease, make_private, open_root, own_folder};
 use pack::Pack;
 use reader::{Verifying, is_damage};
@@ -73,7 +75,7 @@ struct Shared {
     damaged: Folder,
     temporary: Arc<Folder>,
     is_writable: bool,
-    loaded: RwLock<Vec<Arc<Pack>>>,
+    loaded: RwLock<Loaded>,
     /// Held, shared, for as long as anybody uses the store: nothing is removed meanwhile.
     _lease: File,
 }
@@ -142,14 +144,11 @@ impl Store {
     }
 
     fn register(&self, pack: Pack) {
-        let mut loaded = self.shared.loaded.write().unwrap_or_else(PoisonError::into_inner);
-        loaded.retain(|other| other.key != pack.key);
-        loaded.push(Arc::new(pack));
+        self.shared.loaded.write().unwrap_or_else(PoisonError::into_inner).add(pack);
     }
 
     fn is_registered(&self, key: &Digest) -> bool {
-        let loaded = self.shared.loaded.read().unwrap_or_else(PoisonError::into_inner);
-        loaded.iter().any(|pack| pack.key == *key)
+        self.shared.loaded.read().unwrap_or_else(PoisonError::into_inner).has(key)
     }
 
     /// Moves something damaged out of the way. In a cache that cannot be written it stays, and
@@ -165,15 +164,13 @@ impl Store {
     }
 
     fn put_pack_aside(&self, key: &Digest) {
-        let mut loaded = self.shared.loaded.write().unwrap_or_else(PoisonError::into_inner);
-        loaded.retain(|pack| pack.key != *key);
+        self.shared.loaded.write().unwrap_or_else(PoisonError::into_inner).remove(key);
         // The damage itself is reported; that it could not be moved away adds nothing.
         drop(self.put_aside(&self.shared.packs, &key.to_string()));
     }
 
     fn find_in_packs(&self, digest: &Digest) -> Option<(Digest, reader::Slice)> {
-        let loaded = self.shared.loaded.read().unwrap_or_else(PoisonError::into_inner);
-        loaded.iter().rev().find_map(|pack| Some((pack.key, pack.find(digest)?)))
+        self.shared.loaded.read().unwrap_or_else(PoisonError::into_inner).find(digest)
     }
 }
 

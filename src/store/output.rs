@@ -4,10 +4,10 @@
 //! has no name until it is complete where the file system can do that, else a name beginning with
 //! `.<name>.osbuilder-`; what a killed build left under such names the next one removes.
 //!
-//! What may be replaced: a file by a file; a directory by a directory only if osbuilder or Kata's
+//! What may be replaced: by a file a file, or a link to a file or to nothing; a directory by a directory only if osbuilder or Kata's
 //! scripts have made it, which is known by the listing beside it, or by Kata's summary in it
 //! (`var/lib/osbuilder/osbuilder.yaml`), or if it is empty. A directory that holds the one the
-//! program runs in is never replaced, nor is a link to a directory, nor a device.
+//! program runs in is never replaced, nor is a device, nor a link to a directory or a device.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fs_err::File;
-use rustix::fs::{FileType, RenameFlags};
+use rustix::fs::{FileType, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use super::Error;
@@ -47,11 +47,7 @@ impl Output {
     pub fn create(path: &Path) -> Result<Self, Error> {
         let (folder, name) = parent_of(path)?;
         let folder = Arc::new(folder);
-        let kind = folder.stat(&name)?.map(|stat| FileType::from_raw_mode(stat.st_mode));
-        if !matches!(kind, None | Some(FileType::RegularFile | FileType::Symlink)) {
-            let reason = "it is not a regular file";
-            return Err(Error::WillNotReplace { path: path.into(), reason });
-        }
+        check_is_file(&folder, &name, path)?;
         let prefix = temporary_prefix(&name);
         reap(&folder, &prefix)?;
         let temporary = Temporary::create(&folder, &prefix, 0o644)?.shown_as(path);
@@ -87,6 +83,24 @@ impl Output {
         self.sync()?;
         drop(self.temporary.publish(&self.folder, &self.name)?);
         self.folder.sync()
+    }
+}
+
+/// Refuses what no file may replace. A link is replaced itself, and only where nothing or a file is
+/// behind it; not where it leads to what a process has open (`/dev/stdout`), even if that is a file.
+fn check_is_file(folder: &Folder, name: &OsStr, path: &Path) -> Result<(), Error> {
+    let refuse = |reason| Err(Error::WillNotReplace { path: path.into(), reason });
+    let kind = |stat: Option<Stat>| stat.map(|stat| FileType::from_raw_mode(stat.st_mode));
+    match kind(folder.stat(name)?) {
+        None | Some(FileType::RegularFile) => Ok(()),
+        Some(FileType::Symlink) if folder.is_link_to_proc(name)? => {
+            refuse("it is a link to what a process has open")
+        }
+        Some(FileType::Symlink) => match kind(folder.stat_followed(name)?) {
+            None | Some(FileType::RegularFile) => Ok(()),
+            Some(_) => refuse("it is a link to what is not a regular file"),
+        },
+        Some(_) => refuse("it is not a regular file"),
     }
 }
 
@@ -286,21 +300,32 @@ mod tests {
     fn only_files_are_replaced_by_files_and_links_are_not_followed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("image");
+        let refused = || matches!(Output::create(&path), Err(Error::WillNotReplace { .. }));
         fs_err::create_dir(&path).unwrap();
-        assert!(matches!(Output::create(&path).unwrap_err(), Error::WillNotReplace { .. }));
+        assert!(refused());
         fs_err::remove_dir(&path).unwrap();
-        fs_err::write(folder.path().join("target"), "kept").unwrap();
-        std::os::unix::fs::symlink("target", &path).unwrap();
-        Output::create(&path).unwrap().commit().unwrap();
-        assert_eq!(fs_err::read(folder.path().join("target")).unwrap(), b"kept");
-        assert!(!path.is_symlink());
+        let target = folder.path().join("target");
+        fs_err::write(&target, "kept").unwrap();
+        for good in ["target", "nowhere"] {
+            std::os::unix::fs::symlink(good, &path).unwrap();
+            Output::create(&path).unwrap().commit().unwrap();
+            assert_eq!(fs_err::read(&target).unwrap(), b"kept");
+            assert!(!path.is_symlink() && !folder.path().join("nowhere").exists());
+            fs_err::remove_file(&path).unwrap();
+        }
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, 0o600.into(), 0).unwrap();
+        let open = fs_err::File::open(&target).unwrap();
+        let of_a_process = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&open));
+        for bad in ["pipe", ".", "/dev/null", &of_a_process] {
+            std::os::unix::fs::symlink(bad, &path).unwrap();
+            assert!(refused() && path.is_symlink(), "{bad}");
+            fs_err::remove_file(&path).unwrap();
+        }
         for bad in ["/", "..", "/proc/self/fd/0/x"] {
             Output::create(Path::new(bad)).unwrap_err();
         }
-        assert!(matches!(
-            Output::create(Path::new("/dev/null")).unwrap_err(),
-            Error::WillNotReplace { .. }
-        ));
+        assert!(matches!(Output::create(&pipe).unwrap_err(), Error::WillNotReplace { .. }));
     }
 
     #[test]

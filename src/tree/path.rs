@@ -103,7 +103,13 @@ impl TreePath {
 
 impl Ord for TreePath {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.names().cmp(other.names())
+        // No name holds a NUL: with slashes as such, the first byte that differs tells whose name ends.
+        let rank = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
+        let differ = self.0.iter().zip(&other.0).find(|(one, two)| one != two);
+        match differ {
+            Some((one, two)) => rank(one).cmp(&rank(two)),
+            None => self.0.len().cmp(&other.0.len()),
+        }
     }
 }
 

@@ -87,6 +87,7 @@ fn is_user_list(path: &TreePath) -> bool {
 fn run_all(mut tree: Tree, packages: &[Package], bench: &Bench<'_>) -> Result<Tree, Error> {
     let Bench { pack, walls, runner, epoch, .. } = *bench;
     put_scripts(&mut tree, packages, bench)?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let fired = triggers::fired(packages);
     let steps = steps(packages, &fired);
     make_mount_points(&mut tree, packages, epoch)?;
@@ -99,7 +100,7 @@ fn run_all(mut tree: Tree, packages: &[Package], bench: &Bench<'_>) -> Result<Tr
     let disk = Disk::open(&prepared.directory())?;
     let ground = arrival::ground(&tree, |path| place.contains_key(path));
     let mark: Mark<'_> = &mut |path, marks| prepared.mark(path, marks);
-    layout(&tree, bench).write(&disk, ground, &mut baseline, mark)?;
+    layout(&tree, bench, threads).write(&disk, ground, &mut baseline, mark)?;
     let mut run = Run::new(prepared.enter()?, bench, packages);
     run.scripts(0..packages.len(), Moment::BeforeAll)?;
     let paths = arrival::by_step(&place, steps.len());
@@ -114,8 +115,8 @@ fn run_all(mut tree: Tree, packages: &[Package], bench: &Bench<'_>) -> Result<Tr
         }
         let standing = standing(of_step, &disk);
         let mark: Mark<'_> = &mut |path, marks| run.sandbox().mark(path, marks);
-        layout(&tree, bench).write(&disk, here.into_iter(), &mut baseline, mark)?;
-        layout(&tree, bench).take_over(&disk, &standing, &mut baseline, mark)?;
+        layout(&tree, bench, threads).write(&disk, here.into_iter(), &mut baseline, mark)?;
+        layout(&tree, bench, threads).take_over(&disk, &standing, &mut baseline, mark)?;
         let last = step.packages.end.saturating_sub(1);
         let last_fired = fired.get(last);
         run.triggers(last_fired.map_or(&[][..], |fired| &fired.before_script))?;
@@ -131,8 +132,7 @@ fn run_all(mut tree: Tree, packages: &[Package], bench: &Bench<'_>) -> Result<Tr
     Ok(tree)
 }
 
-fn layout<'a>(tree: &'a Tree, bench: &'a Bench<'_>) -> Layout<'a> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+const fn layout<'a>(tree: &'a Tree, bench: &'a Bench<'_>, threads: usize) -> Layout<'a> {
     Layout { tree, contents: bench.store, threads }
 }
 
@@ -212,9 +212,15 @@ fn brought<'a>(
     steps.iter().enumerate().flat_map(|(number, step)| {
         let packages = packages.get(step.packages.clone()).unwrap_or_default();
         let entries = packages.iter().flat_map(|package| &package.entries);
-        let paths = entries
-            .filter(|entry| entry.is_new)
-            .flat_map(|entry| std::iter::successors(Some(entry.place.clone()), TreePath::parent));
+        let mut above: Option<TreePath> = None;
+        let paths = entries.filter(|entry| entry.is_new).flat_map(move |entry| {
+            let parent = entry.place.parent();
+            // Its directories were named already with the file before it.
+            let parents = if parent == above { None } else { parent.clone() };
+            above = parent;
+            let parents = std::iter::successors(parents, TreePath::parent);
+            std::iter::once(entry.place.clone()).chain(parents)
+        });
         paths.filter(|path| !path.is_root()).map(move |path| (number, path))
     })
 }

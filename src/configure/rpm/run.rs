@@ -4,8 +4,6 @@
 //! What rpm runs itself, in its own Lua, this program runs when it is started again inside the sandbox
 //! (`crate::lua`), confined like any other script.
 
-use std::sync::atomic::Ordering;
-
 use super::triggers::Firing;
 use super::{SCRIPTS, script_file, trigger_file};
 use crate::configure::names::Names;
@@ -118,8 +116,9 @@ impl<'a> Run<'a> {
         let line = lines::Script { package: &package.name, name };
         match line.run(&mut self.sandbox, &command, listener) {
             Err(error) if !task.is_critical && is_the_script_s(&error) => {
-                self.bench.lasts.store(false, Ordering::Relaxed);
-                listener(Event::warning(gone_on(&error)));
+                let said = gone_on(&error);
+                self.bench.went_on.note(&error, said.clone());
+                listener(Event::warning(said));
             }
             outcome => outcome?,
         }

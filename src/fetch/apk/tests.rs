@@ -417,7 +417,7 @@ fn r8_the_genuine_index_of_another_branch_is_refused() {
         world.recipe.release.suites[0].name = branch.to_owned();
         match is_good {
             true => assert!(world.indexes().is_ok()),
-            false => world.refused("it is the index of v3.16"),
+            false => drop(world.refused("it is the index of v3.16")),
         }
     }
 }

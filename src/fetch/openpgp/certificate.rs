@@ -6,6 +6,8 @@
 //! needs a back-signature inside it. Signatures by strangers on a certificate mean nothing here. Weak
 //! hashes and weak keys count nowhere, not in bindings either; revocations are heeded whatever their hash.
 
+use std::sync::OnceLock;
+
 use pgp::composed::{SignedPublicKey, SignedPublicSubKey};
 use pgp::packet::{RevocationCode, Signature, SignatureType, SubpacketData};
 use pgp::types::{KeyDetails, Tag};
@@ -13,6 +15,35 @@ use pgp::types::{KeyDetails, Tag};
 use super::policy::{created, moment, seconds};
 use super::strength::{is_sha1, strong_hash, strong_key};
 use crate::epoch::Epoch;
+
+/// A certificate, and its primary key's word on itself: that is the same for all that the key has signed,
+/// hundreds of packages perhaps, and is looked for once.
+#[derive(Debug, Clone)]
+pub(super) struct Certificate {
+    pub(super) key: SignedPublicKey,
+    /// The newest valid self-signature with a strong hash.
+    strong: OnceLock<Option<Signature>>,
+    /// The newest one with SHA-1.
+    weak: OnceLock<Option<Signature>>,
+}
+
+impl From<SignedPublicKey> for Certificate {
+    fn from(key: SignedPublicKey) -> Self {
+        Self { key, strong: OnceLock::new(), weak: OnceLock::new() }
+    }
+}
+
+impl Certificate {
+    fn strong(&self) -> Option<&Signature> {
+        let find = || self_signature(&self.key, strong_hash).cloned();
+        self.strong.get_or_init(find).as_ref()
+    }
+
+    fn weak(&self) -> Option<&Signature> {
+        let find = || self_signature(&self.key, is_sha1).cloned();
+        self.weak.get_or_init(find).as_ref()
+    }
+}
 
 /// A key of a certificate.
 #[derive(Clone, Copy)]
@@ -29,10 +60,10 @@ impl Key<'_> {
         self,
         signature: &Signature,
         content: &[u8],
-        certificate: &SignedPublicKey,
+        certificate: &Certificate,
     ) -> bool {
         match self {
-            Self::Primary => signature.verify(&certificate.primary_key, content).is_ok(),
+            Self::Primary => signature.verify(&certificate.key.primary_key, content).is_ok(),
             Self::Subkey(subkey) => signature.verify(&subkey.key, content).is_ok(),
         }
     }
@@ -41,14 +72,11 @@ impl Key<'_> {
 /// Finds the key of `certificate` that the signature names.
 ///
 /// Joined certificates may hold a subkey several times: one whose binding holds is preferred.
-pub(super) fn find_key<'a>(
-    signature: &Signature,
-    certificate: &'a SignedPublicKey,
-) -> Option<Key<'a>> {
-    if names(signature, &certificate.primary_key) {
+pub(super) fn find_key<'a>(signature: &Signature, certificate: &'a Certificate) -> Option<Key<'a>> {
+    if names(signature, &certificate.key.primary_key) {
         return Some(Key::Primary);
     }
-    let mut named = certificate.public_subkeys.iter().filter(|sub| names(signature, &sub.key));
+    let mut named = certificate.key.public_subkeys.iter().filter(|sub| names(signature, &sub.key));
     let first = named.next()?;
     let made = created(signature).unwrap_or(0);
     let better = std::iter::once(first)
@@ -82,18 +110,18 @@ pub(super) struct Usable {
 /// there and valid, so that nobody can do so by leaving it out. Subkeys have no pin: what binds them must
 /// be strong.
 pub(super) fn usable(
-    certificate: &SignedPublicKey,
+    certificate: &Certificate,
     (key, by_pin): (Key<'_>, bool),
     made: u64,
 ) -> Result<Usable, String> {
-    let primary = &certificate.primary_key;
+    let primary = &certificate.key.primary_key;
     strong_key(primary.public_params())?;
-    not_revoked(certificate, made)?;
-    let strong = self_signature(certificate, strong_hash);
+    not_revoked(&certificate.key, made)?;
+    let strong = certificate.strong();
     let weakly = strong.is_none();
     let weak = || {
         let may_be_weak = by_pin && matches!(key, Key::Primary);
-        may_be_weak.then(|| self_signature(certificate, is_sha1)).flatten()
+        may_be_weak.then(|| certificate.weak()).flatten()
     };
     let own = strong.or_else(weak).ok_or("it has no valid signature by itself")?;
     let expires = in_force(primary, own, made)?;
@@ -104,7 +132,7 @@ pub(super) fn usable(
         Key::Primary => Ok(Usable { expires, weakly }),
         Key::Subkey(subkey) => {
             strong_key(subkey.key.public_params())?;
-            let binding = binding(certificate, subkey, made)?;
+            let binding = binding(&certificate.key, subkey, made)?;
             let subkey_expires = in_force(&subkey.key, binding, made)?;
             Ok(Usable { expires: super::earliest(expires, subkey_expires), weakly })
         }

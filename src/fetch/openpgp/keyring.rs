@@ -14,6 +14,7 @@ use pgp::composed::{Deserializable, SignedPublicKey};
 use pgp::types::KeyDetails;
 
 use super::Error;
+use super::certificate::Certificate;
 
 /// The full fingerprint of a primary key: 40 (version 4) or 64 (version 6) hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,7 +51,7 @@ impl fmt::Display for Fingerprint {
 /// Certificates by the fingerprint of their primary key.
 #[derive(Debug, Clone, Default)]
 pub(in crate::fetch) struct Keyring {
-    certificates: BTreeMap<Fingerprint, SignedPublicKey>,
+    certificates: BTreeMap<Fingerprint, Certificate>,
     /// Whether its primary keys count by their pins, so that they need not vouch for themselves well.
     by_pin: bool,
 }
@@ -104,21 +105,23 @@ impl Keyring {
     }
 
     /// All certificates, by fingerprint.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Fingerprint, &SignedPublicKey)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Fingerprint, &Certificate)> {
         self.certificates.iter()
     }
 
     fn join(&mut self, certificate: SignedPublicKey) -> Fingerprint {
         let fingerprint = Fingerprint::of(&certificate.primary_key);
         match self.certificates.get_mut(&fingerprint) {
-            None => drop(self.certificates.insert(fingerprint.clone(), certificate)),
-            Some(known) if *known == certificate => {}
+            None => drop(self.certificates.insert(fingerprint.clone(), certificate.into())),
+            Some(known) if known.key == certificate => {}
             Some(known) => {
+                let mut joined = known.key.clone();
                 let details = certificate.details;
-                known.details.revocation_signatures.extend(details.revocation_signatures);
-                known.details.direct_signatures.extend(details.direct_signatures);
-                known.details.users.extend(details.users);
-                known.public_subkeys.extend(certificate.public_subkeys);
+                joined.details.revocation_signatures.extend(details.revocation_signatures);
+                joined.details.direct_signatures.extend(details.direct_signatures);
+                joined.details.users.extend(details.users);
+                joined.public_subkeys.extend(certificate.public_subkeys);
+                *known = joined.into();
             }
         }
         fingerprint

@@ -63,11 +63,12 @@ pub(super) fn with_mirrors(transport: &Transport, source: &Source) -> Vec<Url> {
     places(transport, source, bring(transport, source).as_ref())
 }
 
-/// The folders that a plain list of mirrors names: an address a line, with `#` before remarks.
+/// The folders that a plain list of mirrors names: an address a line, with `#` before remarks. Some leave
+/// variables to who reads it.
 fn list(transport: &Transport, source: &Source) -> Vec<Url> {
-    let Some(url) = &source.mirrorlist else { return Vec::new() };
+    let Some((url, variables)) = &source.mirrorlist else { return Vec::new() };
     let bytes = object::text(transport, (url, true), MAX_METALINK).unwrap_or_default();
-    read_list(&String::from_utf8_lossy(&bytes))
+    read_list(&variables.fill(&String::from_utf8_lossy(&bytes)))
 }
 
 fn read_list(text: &str) -> Vec<Url> {
@@ -84,11 +85,19 @@ fn read_list(text: &str) -> Vec<Url> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fetch::rpm::source::Variables;
 
     #[test]
     fn a_list_of_mirrors_is_addresses_and_remarks_and_no_local_files() {
         let text = "# repo = BaseOS\nhttp://a/os/\nhttps://b/os\r\n\nfile:///etc\n<html>\n";
         let found: Vec<String> = read_list(text).iter().map(ToString::to_string).collect();
         assert_eq!(found, ["https://b/os", "http://a/os"]);
+    }
+
+    #[test]
+    fn variables_in_a_list_of_mirrors_are_filled_in() {
+        let variables = Variables { architecture: "aarch64", release: "9".to_owned() };
+        let list = variables.fill("https://a/$releasever/BaseOS/$basearch/os/\n");
+        assert_eq!(read_list(&list)[0].to_string(), "https://a/9/BaseOS/aarch64/os");
     }
 }

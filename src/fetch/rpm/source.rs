@@ -25,8 +25,8 @@ pub(super) struct Source {
     pub places: Vec<Url>,
     /// Where a list of mirrors with the digest of `repomd.xml` can be had.
     pub metalink: Option<Url>,
-    /// Where a plain list of mirrors can be had.
-    pub mirrorlist: Option<Url>,
+    /// Where a plain list of mirrors can be had, and what the variables in its lines stand for.
+    pub mirrorlist: Option<(Url, Variables)>,
     pub trust: Trust,
     /// What of it bears signatures.
     pub signed: Signed,
@@ -106,7 +106,7 @@ fn of_distribution(recipe: &Recipe) -> Result<Vec<Source>, Error> {
             places: mirrors.iter().map(|mirror| mirror.join(&folder)).collect(),
             folder,
             metalink: list(&suite.metalink)?,
-            mirrorlist: list(&suite.mirrorlist)?,
+            mirrorlist: list(&suite.mirrorlist)?.map(|url| (url, Variables::of(recipe))),
             trust: trust.clone(),
             signed,
         });
@@ -136,12 +136,29 @@ fn folder(suite: &str, recipe: &Recipe) -> Result<String, Error> {
     Err(Error::Repository { text: folder, rule: "a part of it leads elsewhere" })
 }
 
-/// Puts values in the place of variables.
+/// What variables in addresses stand for.
+#[derive(Debug, Clone)]
+pub(super) struct Variables {
+    pub architecture: &'static str,
+    pub release: String,
+}
+
+impl Variables {
+    fn of(recipe: &Recipe) -> Self {
+        let release = recipe.release.version.clone();
+        Self { architecture: recipe.architecture.rpm_name(), release }
+    }
+
+    /// Puts values in the place of variables.
+    pub(super) fn fill(&self, text: &str) -> String {
+        text.replace("$basearch", self.architecture)
+            .replace("$arch", self.architecture)
+            .replace("$releasever", &self.release)
+    }
+}
+
 fn variables(text: &str, recipe: &Recipe) -> String {
-    let architecture = recipe.architecture.rpm_name();
-    text.replace("$basearch", architecture)
-        .replace("$arch", architecture)
-        .replace("$releasever", &recipe.release.version)
+    Variables::of(recipe).fill(text)
 }
 
 /// Whether a mirror is a folder of this machine with metadata of its own.

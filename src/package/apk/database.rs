@@ -207,13 +207,13 @@ fn put(block: &mut [u8], at: usize, bytes: &[u8]) {
     }
 }
 
-/// Names, architectures and versions of the packages in a file `installed`.
-pub fn packages(bytes: &[u8]) -> impl Iterator<Item = [String; 3]> {
+/// Names, architectures, versions and origins of the packages in a file `installed`.
+pub fn packages(bytes: &[u8]) -> impl Iterator<Item = [String; 4]> {
     let text = String::from_utf8_lossy(bytes).into_owned();
     let package = |stanza: &str| {
         let field = |letter| stanza.lines().find_map(|line| line.strip_prefix(letter));
         let owned = |letter| field(letter).unwrap_or_default().to_owned();
-        field("P:").map(|name| [name.to_owned(), owned("A:"), owned("V:")])
+        field("P:").map(|name| [name.to_owned(), owned("A:"), owned("V:"), owned("o:")])
     };
     text.split("\n\n").filter_map(package).collect::<Vec<_>>().into_iter()
 }

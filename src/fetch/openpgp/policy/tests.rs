@@ -131,7 +131,7 @@ fn r9_a_revocation_that_any_copy_knows_counts() {
     });
     let mut keyring = Keyring::default();
     let mut innocent = pgp::composed::SignedPublicKey::clone(
-        self::keyring(&[&key]).iter().next().map(|(_, certificate)| certificate).unwrap(),
+        self::keyring(&[&key]).iter().next().map(|(_, certificate)| &certificate.key).unwrap(),
     );
     innocent.details.revocation_signatures.clear();
     let bytes = pgp::ser::Serialize::to_bytes(&innocent).unwrap();

@@ -23,6 +23,8 @@ pub struct Package {
     pub architecture: Option<String>,
     /// Epoch, version and release: `1:2.34-5.el9`.
     pub version: String,
+    /// The file of the source package that it was built from.
+    pub source: Option<String>,
 }
 
 /// The packages of a database, in the order of the file.
@@ -49,6 +51,7 @@ fn package(bytes: &[u8]) -> Result<Package, BadDatabase> {
         name: must(tag::NAME)?,
         architecture: word(tag::ARCHITECTURE),
         version: format!("{epoch}{}-{}", must(tag::VERSION)?, must(tag::RELEASE)?),
+        source: word(tag::SOURCE_RPM),
     })
 }
 

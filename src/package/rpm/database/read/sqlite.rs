@@ -1,5 +1,9 @@
 //! A database in SQLite: the rows of its table `Packages`, read without SQLite.
 //!
+//! The file may come from an image of which nothing is trusted. One table is all that is asked of it,
+//! and a reader of that in safe code cannot be made to do anything else; SQLite would run in this
+//! process with all that its schema may ask for.
+//!
 //! ```text
 //! page 1 from byte 100, others from their beginning: 0 kind  3 cells  8 the last child, if inner
 //!   8 or 12 offsets of the cells, two bytes each

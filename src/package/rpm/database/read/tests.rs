@@ -36,6 +36,7 @@ fn expected(count: usize) -> Vec<Package> {
         name: format!("p{number}"),
         architecture: Some("noarch".to_owned()),
         version: if number % 3 == 1 { "2:1-1".to_owned() } else { "1-1".to_owned() },
+        source: Some("s".repeat(number * 700 % 20_000)),
     };
     (0..count).map(package).collect()
 }
