@@ -25,6 +25,7 @@ pub mod recipe;
 mod relay;
 pub mod resolve;
 pub mod sandbox;
+pub mod sbom;
 pub mod selinux;
 pub mod store;
 #[cfg(test)]
@@ -36,7 +37,6 @@ mod workshop;
 pub use output::{check_guest, write_image, write_initrd, write_rootfs};
 pub use workshop::{Error, Guest, Workshop};
 
-use configure::Configured;
 use event::{Event, Stage};
 use lock::Lock;
 use recipe::Recipe;
@@ -93,8 +93,8 @@ pub fn install(recipe: &Recipe, lock: &Lock, workshop: &Workshop<'_>) -> Result<
     tell_of_missing_policy(recipe, lock, workshop);
     let (store, key) = (workshop.store, installed::key(lock, recipe, epoch));
     let known = installed::find(lock, &key, store, workshop.listener);
-    if let Some(tree) = known.map_err(Error::Configure)? {
-        return Ok(Guest { tree, epoch });
+    if let Some(configured) = known.map_err(Error::Configure)? {
+        return Ok(Guest::new(configured, epoch));
     }
     let unpacked = match fetch_and_unpack(recipe, lock, workshop) {
         Err(Error::Unpack(error)) if lacks_archives(lock, workshop)? => {
@@ -109,8 +109,7 @@ pub fn install(recipe: &Recipe, lock: &Lock, workshop: &Workshop<'_>) -> Result<
             .and_then(|configured| installed::remember(store, &key, configured))
             .map_err(Error::Configure)
     });
-    let Configured { tree, .. } = configured?;
-    Ok(Guest { tree, epoch })
+    Ok(Guest::new(configured?, epoch))
 }
 
 /// Whether the policy that files shall be labelled by will be there shows when all is installed: it may

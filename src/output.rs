@@ -2,6 +2,7 @@
 //!
 //! Images and initrds are read back and compared with what was planned before they get their name.
 
+use std::borrow::Cow;
 use std::io::{self, Read as _};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -131,7 +132,7 @@ fn content_size(tree: &Tree) -> u64 {
 }
 
 /// Refuses a tree that cannot start as a guest, and warns of what its containers will miss; unless
-/// the recipe says that it is no guest (`SKIP_ROOTFS_CHECK=yes`). Refuses an extension whose manifest
+/// the recipe says that it is no guest (`SKIP_ROOTFS_CHECK=yes`), or it is an extension. Refuses an extension whose manifest
 /// the agent would not take, whatever the recipe says.
 ///
 /// # Errors
@@ -150,7 +151,7 @@ pub fn check_guest(
             lacks: lacks.into_iter().map(|lack| lack.what).collect(),
         });
     }
-    if !recipe.guest.check_init {
+    if !recipe.guest.check_init || inspect::is_extension(tree) {
         return Ok(());
     }
     let expected = inspect::Contract {
@@ -168,6 +169,15 @@ pub fn check_guest(
         return Ok(());
     }
     Err(Error::NoGuest { lacks: fatal.into_iter().map(|lack| lack.what).collect() })
+}
+
+/// How the image of a tree is laid out: as the recipe says. An extension of guests is attached as a
+/// block device: it gets an NVDIMM header only if the recipe asks for one in so many words.
+pub fn image_options<'a>(tree: &Tree, recipe: &'a Recipe) -> Cow<'a, ImageOptions> {
+    match inspect::is_extension(tree) && recipe.image.dax_header && !recipe.dax_header_asked {
+        true => Cow::Owned(ImageOptions { dax_header: false, ..recipe.image.clone() }),
+        false => Cow::Borrowed(&recipe.image),
+    }
 }
 
 /// Writes a tree as a disk image, and signs its root hash if it is measured and there is a signer.

@@ -1,26 +1,41 @@
-//! What tests of several rooms share: real data, and how to say that a test could not run.
+//! What tests of several rooms share: real data, trees, and how to say that a test could not run.
 
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
+
+use crate::tree::{Content, Inode, Kind, Meta, Tree, TreePath};
+
+/// A tree of these files, each with its content, and the directories above them.
+pub(crate) fn tree(files: &[(&str, &[u8])]) -> Tree {
+    let mut tree = Tree::default();
+    for (path, bytes) in files {
+        let path = TreePath::parse(path).unwrap();
+        tree.make_directories(&path.parent().unwrap(), &Meta::root(0o755)).unwrap();
+        let kind = Kind::Regular(Content::Inline((*bytes).into()));
+        tree.insert(&path, Inode { meta: Meta::root(0o644), kind }).unwrap();
+    }
+    tree
+}
 
 /// Says that a test did not run, and why. Where CI promises the tool, that is a failure.
 ///
 /// # Panics
 /// When the environment has `CI`.
-#[expect(
-    clippy::print_stderr,
-    clippy::disallowed_methods,
-    reason = "this speaks to who runs tests"
-)]
+#[expect(clippy::disallowed_methods, reason = "CI is known by its environment")]
 pub(crate) fn skip(why: &str) {
     assert!(std::env::var_os("CI").is_none(), "CI must be able to run this test: {why}");
-    eprintln!("skipped: {why}");
+    say(&format!("skipped: {why}"));
+}
+
+/// Speaks to who runs tests. What `eprintln` says, the test harness keeps to itself unless the test
+/// fails.
+fn say(text: &str) {
+    let _gone = writeln!(io::stderr(), "{text}");
 }
 
 /// Says what a test did not try because this machine lacks it, which is no fault, not even in CI.
-#[expect(clippy::print_stderr, reason = "this speaks to who runs tests")]
 pub(crate) fn do_without(why: &str) {
-    eprintln!("not tried: {why}");
+    say(&format!("not tried: {why}"));
 }
 
 /// Returns a folder of the collected test data, or says that it is absent.
@@ -41,15 +56,11 @@ pub(crate) fn data(folder: &str) -> Option<PathBuf> {
 
 /// Returns the path that an environment variable names. Nobody promises that it is set, not even
 /// CI, which boots whole guests with `cargo xtask boot` instead.
-#[expect(
-    clippy::print_stderr,
-    clippy::disallowed_methods,
-    reason = "what is at hand comes from the environment, and who runs tests is told"
-)]
+#[expect(clippy::disallowed_methods, reason = "what is at hand comes from the environment")]
 pub(crate) fn given(variable: &str) -> Option<PathBuf> {
     let path = std::env::var_os(variable).map(PathBuf::from);
     if path.is_none() {
-        eprintln!("skipped: {variable} is not set");
+        say(&format!("skipped: {variable} is not set"));
     }
     path
 }

@@ -232,22 +232,12 @@ pub(super) fn loader_initrd(loader: &[u8], modules: &[Module]) -> Result<Vec<u8>
 mod tests {
     use super::*;
     use crate::boot::module::tests::module;
-
-    fn package(files: &[(&str, &[u8])]) -> Tree {
-        let mut tree = Tree::default();
-        for (path, bytes) in files {
-            let path = TreePath::parse(path).unwrap();
-            tree.make_directories(&path.parent().unwrap(), &Meta::root(0o755)).unwrap();
-            let kind = Kind::Regular(Content::Inline((*bytes).into()));
-            tree.insert(&path, Inode { meta: Meta::root(0o644), kind }).unwrap();
-        }
-        tree
-    }
+    use crate::testing::tree;
 
     #[test]
     fn modules_come_after_what_they_need_whatever_they_are_compressed_with() {
         let zstd = |bytes: &[u8]| zstd::encode_all(bytes, 1).unwrap();
-        let tree = package(&[
+        let tree = tree(&[
             ("boot/vmlinux-6.1", b"kernel"),
             ("boot/System.map-6.1", b""),
             ("lib/modules/6.1/a/virtio_pci.ko", &module(b"depends=virtio,virtio-ring\0")),
@@ -266,7 +256,7 @@ mod tests {
     #[test]
     fn circles_end_and_broken_modules_are_named() {
         let circle = module(b"depends=virtio_pci\0");
-        let tree = package(&[("virtio_pci.ko", &circle), ("nfit.ko", b"broken")]);
+        let tree = tree(&[("virtio_pci.ko", &circle), ("nfit.ko", b"broken")]);
         let kernel = Kernel::Package { tree: &tree, contents: &NoContents };
         let message = kernel.modules(&[]).unwrap_err().to_string();
         assert!(message.starts_with("the kernel module nfit "), "{message}");

@@ -290,10 +290,15 @@ mod tests {
              sha256 {zeros} ab\" root=/dev/dm-0 ro rootfstype=erofs"
         );
         assert_eq!(measured.root(Attachment::Nvdimm), expected);
-        let plain = Image { verity: None, ..measured };
-        assert_eq!(plain.root(Attachment::Block), " root=/dev/vda1 ro rootfstype=erofs");
-        let dax = " root=/dev/pmem0p1 rootflags=dax ro rootfstype=erofs";
-        assert_eq!(plain.root(Attachment::Nvdimm), dax);
+        let on_disk = expected.replace("/dev/pmem0p", "/dev/vda");
+        assert_eq!(measured.root(Attachment::Block), on_disk);
+        for root_type in ["erofs", "xfs"] {
+            let plain = Image { root_type, verity: None, ..measured.clone() };
+            let block = format!(" root=/dev/vda1 ro rootfstype={root_type}");
+            assert_eq!(plain.root(Attachment::Block), block);
+            let dax = format!(" root=/dev/pmem0p1 rootflags=dax ro rootfstype={root_type}");
+            assert_eq!(plain.root(Attachment::Nvdimm), dax);
+        }
     }
 
     fn line(machine: &Machine) -> String {

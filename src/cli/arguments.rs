@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::sbom::Wanted;
+
 /// Build guest images for Kata Containers: no root, no container, the same bytes everywhere
 #[derive(Debug, Parser)]
 #[command(name = "osbuilder", version, max_term_width = 100)]
@@ -152,6 +154,10 @@ pub(super) struct BuildArguments {
     /// Where the result goes
     #[arg(long, short, value_name = "PATH", help_heading = "Output")]
     pub(super) output: Option<PathBuf>,
+    /// Write a bill of materials: FILE ends in .spdx.json (SPDX 2.3) or .cdx.json (CycloneDX 1.6)
+    /// (repeatable)
+    #[arg(long, value_name = "FILE", value_parser = Wanted::parse, help_heading = "Output")]
+    pub(super) sbom: Vec<Wanted>,
 }
 
 /// First processes.
@@ -282,6 +288,10 @@ pub(super) struct RecipeArguments {
     /// Where the result goes
     #[arg(long, short, value_name = "PATH")]
     pub(super) output: Option<PathBuf>,
+    /// Write a bill of materials: FILE ends in .spdx.json (SPDX 2.3) or .cdx.json (CycloneDX 1.6)
+    /// (repeatable)
+    #[arg(long, value_name = "FILE", value_parser = Wanted::parse)]
+    pub(super) sbom: Vec<Wanted>,
 }
 
 /// What a build can make.

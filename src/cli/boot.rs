@@ -17,6 +17,15 @@ use super::{Failure, Kind, Session};
 
 /// Boots, tells how it went, and says the same by the exit status.
 pub(super) fn run(arguments: &BootArguments, session: &Session) -> Result<ExitCode, Failure> {
+    // Before a kernel is fetched for it.
+    match fs_err::metadata(&arguments.file) {
+        Ok(found) if found.is_file() => {}
+        Ok(_) => {
+            let text = format!("{} is no image and no initrd", arguments.file.display());
+            return Err(Failure::new(Kind::Request, text));
+        }
+        Err(error) => return Err(Failure::new(Kind::Request, error)),
+    }
     let architecture = architecture(arguments)?;
     let qemu = qemu(architecture, session)?;
     let outcome = match &arguments.kernel {

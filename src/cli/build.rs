@@ -18,6 +18,7 @@ use super::arguments::{
     RootfsArguments,
 };
 use super::request::{self, Extra};
+use super::sbom::Bills;
 use super::site::Site;
 use super::{Failure, Kind, Session, locking, report};
 
@@ -42,11 +43,12 @@ fn provision(
     let site = Site::open(request::read(arguments, &Extra::default(), session)?, session)?;
     let workshop = site.workshop(true);
     let (guest, contents) = directory_as_guest(directory, site.recipe(), &workshop)?;
+    let bills = Bills::look(&arguments.sbom, &guest, &contents, None)?;
     let contents = Layered(&[&contents, &site.store]);
     let guest = osbuilder::provision_only(guest, &contents, site.recipe(), &workshop)
         .map_err(Failure::from)?;
     let target = Target { form: Form::Rootfs, path: directory.to_owned(), signer: None };
-    let written = write(&target, &guest, &contents, (site.recipe(), &workshop))?;
+    let written = write((&target, bills), &guest, &contents, (&site, &workshop))?;
     report::built(&written, None, site.took(), session);
     Ok(ExitCode::SUCCESS)
 }
@@ -63,7 +65,7 @@ fn directory_as_guest(
     let newest = tree.walk().map(|(_, _, inode)| inode.meta.mtime).max().unwrap_or_default();
     let newest = u64::try_from(newest).ok().and_then(Epoch::new);
     let epoch = recipe.epoch.or(newest).unwrap_or_default();
-    Ok((Guest { tree, epoch }, contents))
+    Ok((Guest { tree, epoch, by_handlers: false }, contents))
 }
 
 /// `osbuilder image`.
@@ -113,6 +115,7 @@ pub(super) fn recipe(arguments: &RecipeArguments, session: &Session) -> Result<E
         locked: arguments.locked,
         offline: arguments.offline,
         output: arguments.output.clone(),
+        sbom: arguments.sbom.clone(),
         ..BuildArguments::default()
     };
     run(arguments.form, &build, &Extra::default(), session)
@@ -151,8 +154,9 @@ fn run(
         None => osbuilder::choose_and_install(site.recipe(), &workshop),
     };
     let (lock, guest) = installed.map_err(Failure::from)?;
+    let bills = Bills::look(&arguments.sbom, &guest, &site.store, Some(&lock))?;
     let guest = osbuilder::provision(guest, site.recipe(), &workshop).map_err(Failure::from)?;
-    let written = write(&target, &guest, &site.store, (site.recipe(), &workshop))?;
+    let written = write((&target, bills), &guest, &site.store, (&site, &workshop))?;
     if followed.is_none() {
         locking::write(&lock, &lock_path, session)?;
     }
@@ -172,17 +176,19 @@ fn pack(
     let target = Target::choose(form, arguments, &site.reading)?;
     let workshop = site.workshop(true);
     let (guest, contents) = directory_as_guest(rootfs, site.recipe(), &workshop)?;
-    let written = write(&target, &guest, &contents, (site.recipe(), &workshop))?;
+    let bills = Bills::look(&arguments.sbom, &guest, &contents, None)?;
+    let written = write((&target, bills), &guest, &contents, (&site, &workshop))?;
     report::built(&written, None, site.took(), session);
     Ok(ExitCode::SUCCESS)
 }
 
 fn write(
-    target: &Target,
+    (target, bills): (&Target, Bills<'_>),
     guest: &Guest,
     contents: &dyn Contents,
-    (recipe, workshop): (&Recipe, &Workshop<'_>),
+    (site, workshop): (&Site<'_>, &Workshop<'_>),
 ) -> Result<Written, Failure> {
+    let recipe = site.recipe();
     let source = Source { tree: &guest.tree, contents, epoch: guest.epoch };
     let path = &target.path;
     if target.form == Form::Initrd && recipe.image.verity.is_some() {
@@ -199,7 +205,8 @@ fn write(
     let written = match target.form {
         Form::Rootfs => osbuilder::write_rootfs(source, path, workshop),
         Form::Image => {
-            let how = (&recipe.image, target.signer.as_ref());
+            let options = osbuilder::output::image_options(source.tree, recipe);
+            let how = (options.as_ref(), target.signer.as_ref());
             osbuilder::write_image(source, how, path, workshop)
         }
         Form::Initrd => {
@@ -207,7 +214,9 @@ fn write(
             osbuilder::write_initrd(source, how, path, workshop)
         }
     };
-    written.map_err(Failure::from)
+    let written = written.map_err(Failure::from)?;
+    bills.write((&written, target.form), guest, recipe, site.session)?;
+    Ok(written)
 }
 
 /// What is written, and where.

@@ -1,5 +1,7 @@
 //! `osbuilder cache`: where it is, whether it is sound, and making it smaller.
 
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -15,11 +17,41 @@ const DAY: u64 = 86_400;
 /// Does what was asked with the cache.
 pub(super) fn run(action: CacheAction, session: &Session) -> Result<ExitCode, Failure> {
     match action {
-        CacheAction::Show => session.print(&session.cache.display().to_string()),
+        CacheAction::Show => show(session)?,
         CacheAction::Check => return check(session),
         CacheAction::Shrink { days } => shrink(days, session)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn show(session: &Session) -> Result<(), Failure> {
+    let bytes = bytes_in(&session.cache).map_err(|error| Failure::new(Kind::Host, error))?;
+    if session.json {
+        session.print(&json!({ "cache": session.cache, "bytes": bytes }).to_string());
+    } else {
+        session.print(&session.cache.display().to_string());
+        session.print(&format!("{} ({bytes} bytes)", size::in_words(bytes)));
+    }
+    Ok(())
+}
+
+/// What all files of a folder hold together; nothing, if there is no folder.
+fn bytes_in(folder: &Path) -> io::Result<u64> {
+    let entries = match fs_err::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    let mut bytes = 0;
+    for entry in entries {
+        let entry = entry?;
+        bytes += match entry.metadata() {
+            Ok(found) if found.is_dir() => bytes_in(&entry.path())?,
+            Ok(found) => found.len(),
+            // Other builds clean up meanwhile.
+            Err(_) => 0,
+        };
+    }
+    Ok(bytes)
 }
 
 fn check(session: &Session) -> Result<ExitCode, Failure> {

@@ -1,6 +1,7 @@
 //! `osbuilder diff`: what differs between two guests, whatever their forms.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -11,7 +12,7 @@ use osbuilder::store::directory;
 use osbuilder::tree::{Contents, Tree};
 
 use super::arguments::DiffArguments;
-use super::{Failure, Kind, Session, failed};
+use super::{Failure, Kind, Session, failed, no_guest};
 
 /// Compares, and says so by the status: 0 without a difference, 1 with one.
 pub(super) fn run(arguments: &DiffArguments, session: &Session) -> Result<ExitCode, Failure> {
@@ -51,12 +52,15 @@ impl Side {
             return Ok(Self { parts: None, packages, tree: Some(tree) });
         }
         if path.extension().is_some_and(|extension| extension == "lock") {
-            let text = fs_err::read_to_string(path).map_err(failed)?;
-            let packages = Some(Lock::parse(&text).map_err(failed)?.versions());
+            let mut text = String::new();
+            super::open(path)?.read_to_string(&mut text).map_err(failed)?;
+            let lock = Lock::parse(&text)
+                .map_err(|error| failed(error).hint(format!("the lock is {}", path.display())))?;
+            let packages = Some(lock.versions());
             return Ok(Self { parts: None, packages, tree: None });
         }
-        let file = inspect::open(path).map_err(failed)?;
-        let guest = inspect::read(&file, session.threads()).map_err(failed)?;
+        let file = super::open(path)?;
+        let guest = inspect::read(&file, session.threads()).map_err(no_guest(path))?;
         let parts = Some(inspect::inventory(&guest.report));
         let packages = packages((&guest.tree, &guest.contents), path, session);
         Ok(Self { parts, packages, tree: Some(guest.tree) })

@@ -98,11 +98,13 @@ impl Failure {
 
 impl From<osbuilder::Error> for Failure {
     fn from(error: osbuilder::Error) -> Self {
+        use fetch::Error::NotCached;
         use osbuilder::{Error, configure, fetch};
         let kind = match &error {
             Error::Indexes(fetch::Error::KeyFile(_) | fetch::Error::RsaKeyFile { .. }) => {
                 Kind::Request
             }
+            Error::Indexes(error) | Error::Packages(error) if is_disk(error) => Kind::Host,
             Error::Indexes(_) | Error::Packages(_) => Kind::Network,
             Error::Store(_) | Error::Configure(configure::Error::Sandbox(_)) => Kind::Host,
             Error::Resolve(_)
@@ -114,6 +116,12 @@ impl From<osbuilder::Error> for Failure {
         };
         let hint = match &error {
             Error::Indexes(fetch::Error::KeyFile(_) | fetch::Error::RsaKeyFile { .. }) => None,
+            Error::Indexes(error) | Error::Packages(error) if is_disk(error) => {
+                Some("--cache DIR names another folder for the cache")
+            }
+            Error::Indexes(NotCached { .. }) | Error::Packages(NotCached { .. }) => {
+                Some("without --offline it is fetched")
+            }
             Error::Indexes(_) => Some(
                 "--mirror URL names another mirror, --key FILE a key to be trusted with it, --offline \
                  uses the cache",
@@ -136,6 +144,12 @@ impl From<osbuilder::Error> for Failure {
             None => failure,
         }
     }
+}
+
+/// Whether it is this machine that failed, and no server.
+fn is_disk(error: &osbuilder::fetch::Error) -> bool {
+    use osbuilder::fetch::Error;
+    matches!(error, Error::Store(_) | Error::Keep { .. })
 }
 
 /// Hides control characters, but keeps the line breaks of a text that is a list.

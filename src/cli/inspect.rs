@@ -10,7 +10,7 @@ use osbuilder::tree::{Contents, Kind as FileKind, Tree, TreePath};
 
 use super::arguments::InspectArguments;
 use super::failure::printable;
-use super::{Failure, Kind, Session, failed, size};
+use super::{Failure, Kind, Session, failed, no_guest, size};
 
 /// Shows the whole, lists a directory in it, or prints a file of it.
 pub(super) fn run(arguments: &InspectArguments, session: &Session) -> Result<ExitCode, Failure> {
@@ -20,12 +20,8 @@ pub(super) fn run(arguments: &InspectArguments, session: &Session) -> Result<Exi
         show_part((&tree, &contents), arguments, session)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let file = inspect::open(&arguments.file).map_err(failed)?;
-    let guest = inspect::read(&file, threads).map_err(|error| {
-        let text =
-            format!("{} is not an image or initrd that can be read", arguments.file.display());
-        Failure::new(Kind::Failed, error).hint(text)
-    })?;
+    let file = super::open(&arguments.file)?;
+    let guest = inspect::read(&file, threads).map_err(no_guest(&arguments.file))?;
     if arguments.path.is_none() && !arguments.ls && !arguments.packages {
         show_whole(&guest, &arguments.file, session)?;
     } else {

@@ -4,13 +4,11 @@
 //! `osbuilder.lock` beside the output is followed if it fits, else written anew: two builds into
 //! one folder may have different recipes. `--locked` wants a lock that exists and fits.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use osbuilder::event::Event;
 use osbuilder::lock::Lock;
 use osbuilder::recipe::Recipe;
-use osbuilder::store::Output;
 
 use super::arguments::BuildArguments;
 use super::{Failure, Kind, Session};
@@ -66,10 +64,5 @@ pub(super) fn read(
 
 /// Writes a lock, at once and whole.
 pub(super) fn write(lock: &Lock, path: &Path, session: &Session) -> Result<(), Failure> {
-    let failed = |error| Failure::new(Kind::Host, error);
-    let output = Output::create(path).map_err(|error| Failure::new(Kind::Host, error))?;
-    let mut file = output.file();
-    file.write_all(lock.to_string().as_bytes()).map_err(failed)?;
-    session.give_to_caller(file)?;
-    output.commit().map_err(|error| Failure::new(Kind::Host, error))
+    session.write(&lock.to_string(), path)
 }

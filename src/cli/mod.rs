@@ -18,6 +18,7 @@ mod locking;
 mod man;
 mod report;
 mod request;
+mod sbom;
 mod show;
 mod signals;
 mod site;
@@ -27,14 +28,15 @@ mod verify;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::thread;
 
 use clap::Parser;
 use osbuilder::distro::Architecture;
 use osbuilder::event::Event;
-use osbuilder::store::Store;
+use osbuilder::store::{Output, Store};
 use rustix::fs::{Gid, Uid};
 
 use arguments::{Arguments, Verb};
@@ -52,6 +54,8 @@ struct Session {
     json: bool,
     /// Where the program lies.
     folder: Option<PathBuf>,
+    /// Why data could not be written.
+    lost: OnceLock<io::Error>,
 }
 
 impl Session {
@@ -60,9 +64,21 @@ impl Session {
         self.show.hear(event);
     }
 
-    /// Writes a line of data. A reader that has gone away does not fail a build.
+    /// Writes a line of data.
     fn print(&self, line: &str) {
-        let _gone = writeln!(io::stdout().lock(), "{line}");
+        self.print_bytes(format!("{line}\n").as_bytes());
+    }
+
+    /// Writes data. What cannot be written is an error in the end: a build goes on, and a reader that has
+    /// gone away has what it wanted.
+    fn print_bytes(&self, bytes: &[u8]) {
+        let mut output = io::stdout().lock();
+        if let Err(error) = output.write_all(bytes).and_then(|()| output.flush())
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            // The first one says why.
+            self.lost.get_or_init(|| error);
+        }
     }
 
     /// The bundled stand-in for the agent on a processor: it stands beside the program, or in the
@@ -77,6 +93,15 @@ impl Session {
     /// As many threads as there are processors.
     fn threads(&self) -> NonZeroUsize {
         thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+    }
+
+    /// Writes a small file, at once and whole.
+    fn write(&self, text: &str, path: &Path) -> Result<(), Failure> {
+        let output = Output::create(path).map_err(|error| Failure::new(Kind::Host, error))?;
+        let mut file = output.file();
+        file.write_all(text.as_bytes()).map_err(|error| Failure::new(Kind::Host, error))?;
+        self.give_to_caller(file)?;
+        output.commit().map_err(|error| Failure::new(Kind::Host, error))
     }
 
     /// Under sudo, makes a file that root wrote the caller's.
@@ -109,11 +134,16 @@ pub(super) fn run() -> ExitCode {
         json: arguments.json,
         folder: std::env::current_exe().ok().and_then(|path| Some(path.parent()?.to_owned())),
         environment,
+        lost: OnceLock::new(),
     };
     let outcome = signals::watch()
         .map_err(|error| Failure::new(Kind::Host, error))
         .and_then(|()| perform(arguments.verb, &session));
     session.show.finish();
+    let outcome = outcome.and_then(|status| match session.lost.into_inner() {
+        Some(error) => Err(Failure::new(Kind::Host, error)),
+        None => Ok(status),
+    });
     outcome.unwrap_or_else(|failure| failure.tell(manner))
 }
 
@@ -134,13 +164,29 @@ fn perform(verb: Verb, session: &Session) -> Result<ExitCode, Failure> {
         Verb::Lock(arguments) => build::lock(&arguments, session),
         Verb::Boot(arguments) => boot::run(&arguments, session),
         Verb::Cache(arguments) => cache::run(arguments.action, session),
-        Verb::Completions(arguments) => completions::run(&arguments),
+        Verb::Completions(arguments) => completions::run(&arguments, session),
         Verb::Distros(arguments) => distros::run(&arguments, session),
         Verb::Diff(arguments) => diff::run(&arguments, session),
         Verb::Inspect(arguments) => inspect::run(&arguments, session),
         Verb::Man(arguments) => man::run(&arguments),
         Verb::Verify(arguments) => verify::run(&arguments, session),
     }
+}
+
+/// Opens a guest. That there is no such file is a mistake of whoever asks.
+fn open(path: &Path) -> Result<fs_err::File, Failure> {
+    use osbuilder::inspect::Error;
+    osbuilder::inspect::open(path).map_err(|error| match &error {
+        Error::Open { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            Failure::new(Kind::Request, error)
+        }
+        _ => failed(error),
+    })
+}
+
+/// Why a file is no guest that can be read.
+fn no_guest(path: &Path) -> impl Fn(osbuilder::image::Error) -> Failure {
+    move |source| failed(osbuilder::inspect::Error::Guest { path: path.to_owned(), source })
 }
 
 /// A failure of what was to be done.

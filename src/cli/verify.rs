@@ -1,31 +1,49 @@
 //! `osbuilder verify`: whether an image or initrd is what it should be.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use osbuilder::digest::{Digest, parse_hex};
+use osbuilder::event::Event;
 use osbuilder::image::verity::{Parameters, Signatory};
 use osbuilder::inspect::{self, Claim, Measurement, Runtime, Severity, Verdict};
 use osbuilder::store::Output;
+use rustix::fs::{Gid, Mode, Uid};
 
 use super::arguments::VerifyArguments;
-use super::{Failure, Kind, Session, failed};
+use super::failure::printable;
+use super::{Failure, Kind, Session, failed, no_guest};
 
 /// Judges the file, says what is wrong with it, and rewrites the runtime's configuration if asked.
 pub(super) fn run(arguments: &VerifyArguments, session: &Session) -> Result<ExitCode, Failure> {
     let claim = claim(arguments)?;
-    let text = arguments.runtime_config.as_deref().map(read_text).transpose()?;
-    let runtime = text.as_deref().map(Runtime::parse).transpose().map_err(request)?;
-    let file = inspect::open(&arguments.file).map_err(failed)?;
-    let expected = runtime.as_ref().filter(|_| !arguments.rewrite);
-    let manner = (!arguments.any_tree, session.threads());
+    if arguments.rewrite && matches!(claim, Claim::Nothing) {
+        let text =
+            "only parameters that were verified are written: give --params-file or --root-hash";
+        return Err(request(text));
+    }
     let signed = signature(arguments)?;
-    let mut verdict = inspect::verify(&file, &claim, expected, manner).map_err(failed)?;
+    let mut configuration =
+        arguments.runtime_config.as_deref().map(Configuration::read).transpose()?;
+    let file = super::open(&arguments.file)?;
+    let manner = (!arguments.any_tree, session.threads());
+    let mut verdict = inspect::verify(&file, &claim, manner).map_err(no_guest(&arguments.file))?;
     let by = signed
         .and_then(|(signature, by)| verdict.check_signature(&signature, &by).then(|| by.name()));
-    tell(&verdict, by.as_deref(), session);
-    if let (true, Some(path), Some(text)) = (arguments.rewrite, &arguments.runtime_config, text) {
-        rewrite(path, &text, &verdict)?;
+    if let Some(configuration) = &mut configuration {
+        if let (true, Measurement::Verified(parameters)) = (arguments.rewrite, &verdict.measurement)
+        {
+            configuration.put(parameters)?;
+        }
+        verdict.check_runtime(&configuration.runtime);
+    }
+    let written = configuration.filter(|_| arguments.rewrite && verdict.is_good());
+    written.as_ref().map(Configuration::write).transpose()?;
+    let told = Told { verdict: &verdict, signed_by: by.as_deref(), written: written.as_ref() };
+    told.tell(session);
+    if arguments.rewrite && written.is_none() {
+        session.hear(&Event::warning("the configuration was left as it was"));
     }
     Ok(if verdict.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -73,45 +91,112 @@ fn signature(arguments: &VerifyArguments) -> Result<Option<(Vec<u8>, Signatory)>
     Ok(Some((fs_err::read(path).map_err(request)?, by)))
 }
 
-fn tell(verdict: &Verdict, signed_by: Option<&str>, session: &Session) {
-    if session.json {
-        let mut value = serde_json::to_value(verdict).expect("a verdict has string keys");
-        value["signed_by"] = signed_by.into();
-        session.print(&value.to_string());
-        return;
-    }
-    let measurement = match &verdict.measurement {
-        Measurement::None => "none".to_owned(),
-        Measurement::Unchecked => "there, not checked".to_owned(),
-        Measurement::Consistent(parameters) => format!("fits the data: {parameters}"),
-        Measurement::Verified(parameters) => format!("verified: {parameters}"),
-        Measurement::Wrong => "WRONG".to_owned(),
-    };
-    session.print(&format!("measurement: {measurement}"));
-    if let Some(name) = signed_by {
-        session.print(&format!("root hash signed by: {name}"));
-    }
-    for finding in &verdict.findings {
-        let word = match finding.severity {
-            Severity::Fatal => "bad",
-            Severity::Later => "warning",
-        };
-        session.print(&format!("{word}: {}", finding.what));
-    }
-    session.print(if verdict.is_good() { "good" } else { "not good" });
+/// What is told of a file.
+struct Told<'a> {
+    verdict: &'a Verdict,
+    signed_by: Option<&'a str>,
+    written: Option<&'a Configuration>,
 }
 
-/// Puts parameters that were verified into the runtime's configuration; its file is replaced in one
-/// step.
-fn rewrite(path: &Path, text: &str, verdict: &Verdict) -> Result<(), Failure> {
-    let (Measurement::Verified(parameters) | Measurement::Consistent(parameters)) =
-        &verdict.measurement
-    else {
-        return Err(request("only parameters that were verified are written"));
-    };
-    let text = Runtime::rewrite(text, parameters).map_err(request)?;
-    let host = |error| Failure::new(Kind::Host, error);
-    let output = Output::create(path).map_err(host)?;
-    std::io::Write::write_all(&mut output.file(), text.as_bytes()).map_err(failed)?;
-    output.commit().map_err(host)
+impl Told<'_> {
+    fn tell(&self, session: &Session) {
+        match session.json {
+            true => session.print(&self.as_data().to_string()),
+            false => self.lines().iter().for_each(|line| session.print(line)),
+        }
+    }
+
+    /// A signature vouches for the root hash that the tree leads to, as a claim does.
+    fn is_vouched_for(&self) -> Option<bool> {
+        let claimed = self.verdict.is_measured_as_claimed();
+        claimed.map(|claimed| claimed || self.signed_by.is_some())
+    }
+
+    fn as_data(&self) -> serde_json::Value {
+        let mut value = serde_json::to_value(self.verdict).expect("a verdict has string keys");
+        value["good"] = self.verdict.is_good().into();
+        value["measured_against_root_hash"] = self.is_vouched_for().into();
+        value["signed_by"] = self.signed_by.into();
+        value["written"] = self.written.map(Configuration::as_data).into();
+        value
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let Self { verdict, signed_by, written } = self;
+        let measurement = match &verdict.measurement {
+            Measurement::None => "none".to_owned(),
+            Measurement::Unchecked => "there, not checked".to_owned(),
+            Measurement::Consistent(parameters) => format!("fits the data: {parameters}"),
+            Measurement::Verified(parameters) => format!("verified: {parameters}"),
+            Measurement::Wrong => "WRONG".to_owned(),
+        };
+        let mut lines = vec![format!("measurement: {measurement}")];
+        lines.extend(signed_by.map(|name| format!("root hash signed by: {name}")));
+        for finding in &verdict.findings {
+            let word = match finding.severity {
+                Severity::Fatal => "bad",
+                Severity::Later => "warning",
+            };
+            lines.push(format!("{word}: {}", finding.what));
+        }
+        lines.extend(written.map(Configuration::as_line));
+        let end = match (verdict.is_good(), self.is_vouched_for()) {
+            (false, _) => "not good",
+            (true, Some(false)) => "good, but not measured against a root hash",
+            (true, _) => "good",
+        };
+        lines.push(end.to_owned());
+        lines
+    }
+}
+
+/// The configuration of a runtime, on the disk and as it will be there.
+struct Configuration {
+    /// Where it is; no symbolic link.
+    path: PathBuf,
+    text: String,
+    runtime: Runtime,
+    /// What was put into it.
+    parameters: Option<Parameters>,
+}
+
+impl Configuration {
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let path = fs_err::canonicalize(path).map_err(request)?;
+        let text = read_text(&path)?;
+        let runtime = Runtime::parse(&text).map_err(request)?;
+        Ok(Self { path, text, runtime, parameters: None })
+    }
+
+    /// Puts parameters into every line that has some; the disk stays as it is.
+    fn put(&mut self, parameters: &Parameters) -> Result<(), Failure> {
+        self.text = Runtime::rewrite(&self.text, parameters).map_err(request)?;
+        self.runtime = Runtime::parse(&self.text).map_err(request)?;
+        self.parameters = Some(parameters.clone());
+        Ok(())
+    }
+
+    /// Replaces the file in one step. Its mode and its owner stay.
+    fn write(&self) -> Result<(), Failure> {
+        let host = |error| Failure::new(Kind::Host, error);
+        let before = fs_err::metadata(&self.path).map_err(request)?;
+        let output = Output::create(&self.path).map_err(host)?;
+        let (uid, gid) = (Uid::from_raw(before.uid()), Gid::from_raw(before.gid()));
+        let mode = Mode::from_raw_mode(before.mode());
+        rustix::fs::fchown(output.file(), Some(uid), Some(gid))
+            .and_then(|()| rustix::fs::fchmod(output.file(), mode))
+            .map_err(|error| Failure::new(Kind::Host, std::io::Error::from(error)))?;
+        std::io::Write::write_all(&mut output.file(), self.text.as_bytes()).map_err(failed)?;
+        output.commit().map_err(host)
+    }
+
+    fn as_line(&self) -> String {
+        let parameters = self.parameters.as_ref().map(Parameters::to_string).unwrap_or_default();
+        format!("written: {}: {parameters}", printable(&self.path.display().to_string()))
+    }
+
+    fn as_data(&self) -> serde_json::Value {
+        let parameters = self.parameters.as_ref().map(Parameters::to_string);
+        serde_json::json!({ "path": self.path.to_string_lossy(), "parameters": parameters })
+    }
 }

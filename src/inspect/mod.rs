@@ -10,6 +10,7 @@ mod contract;
 mod extension;
 mod leaks;
 mod listing;
+mod misfits;
 mod packages;
 mod runtime;
 mod verdict;
@@ -26,7 +27,7 @@ pub use contract::{Guest as Contract, Lack, Severity, contract};
 pub use extension::{extension, is_extension};
 pub use leaks::leaks;
 pub use listing::{Line, lines};
-pub use packages::packages_of;
+pub use packages::{Manager, NO_ARCHITECTURE, Package, packages, packages_of};
 pub use runtime::{BadRuntime, Hypervisor, Runtime};
 pub use verdict::{Claim, Finding, Measurement, Verdict, verify};
 
@@ -68,7 +69,7 @@ pub struct Report {
     /// Which program is the first process, as far as the tree tells.
     #[serde(serialize_with = "init_name")]
     pub init: Option<Init>,
-    /// What a guest needs and this one lacks.
+    /// What a guest needs and this one lacks; of an extension, what is wrong with its manifest.
     pub lacks: Vec<Lack>,
 }
 
@@ -177,7 +178,10 @@ pub fn read(medium: &dyn Medium, threads: NonZeroUsize) -> Result<Guest<'_>, ima
     let init = contract::init_of(&tree);
     let (paths, content) = totals(&tree);
     let meant = init.unwrap_or(Init::Systemd);
-    let lacks = contract(&tree, Contract { init: meant, agent_name: None, has_policy: false });
+    let lacks = match is_extension(&tree) {
+        true => extension(&tree, &contents).map_err(failed)?,
+        false => contract(&tree, Contract { init: meant, agent_name: None, has_policy: false }),
+    };
     let report = Report { size, digest, form, paths, content, init, lacks };
     Ok(Guest { report, tree, contents })
 }
@@ -346,6 +350,14 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// The file is not a guest that could be read.
+    #[error("cannot read {} as an image or initrd", path.display())]
+    Guest {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: image::Error,
     },
     /// There is no regular file of this name.
     #[error("{path} is not a file of the guest")]

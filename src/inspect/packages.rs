@@ -22,39 +22,90 @@ const LOG: &str = "rpmdb.sqlite-wal";
 /// The largest database that is read: those of whole desktops have half of it.
 const MOST: u64 = 256 << 20;
 
+/// The architecture of keys, which rpm keeps like packages.
+pub const NO_ARCHITECTURE: &str = "(none)";
+
+/// Whose database a package stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manager {
+    /// That of Debian's family.
+    Dpkg,
+    /// Alpine's.
+    Apk,
+    /// That of rpm's family.
+    Rpm,
+}
+
+/// A package that is installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Package {
+    /// Whose database says so.
+    pub manager: Manager,
+    /// Its name.
+    pub name: String,
+    /// Its architecture, in the family's notation, or [`NO_ARCHITECTURE`].
+    pub architecture: String,
+    /// Its version, in the family's notation.
+    pub version: String,
+    /// What it was built from, as the database has it: `glibc (2.36-9)`, `dbus-1.12-5.src.rpm`.
+    pub source: Option<String>,
+}
+
 /// The versions of packages, by name and architecture; none, if the tree has kept no database.
 ///
 /// # Errors
-/// [`Error::Content`], [`Error::Packages`], [`Error::TooLarge`], [`Error::Log`].
+/// As [`packages`].
 pub fn packages_of(
     tree: &Tree,
     contents: &dyn Contents,
 ) -> Result<BTreeMap<String, String>, Error> {
     let mut found = BTreeMap::new();
-    let mut put = |name: &str, architecture: &str, version: &str| {
+    for Package { name, architecture, version, .. } in packages(tree, contents)? {
         let subject = escape(format!("{name}:{architecture}").as_bytes());
-        let version = escape(version.as_bytes());
         // Of kernels and keys there are several.
         let versions: &mut String = found.entry(subject).or_default();
         let comma = if versions.is_empty() { "" } else { ", " };
         versions.push_str(comma);
-        versions.push_str(&version);
+        versions.push_str(&escape(version.as_bytes()));
+    }
+    Ok(found)
+}
+
+/// All packages, in the order of the databases; none, if the tree has kept none.
+///
+/// # Errors
+/// [`Error::Content`], [`Error::Packages`], [`Error::TooLarge`], [`Error::Log`].
+pub fn packages(tree: &Tree, contents: &dyn Contents) -> Result<Vec<Package>, Error> {
+    let mut found = Vec::new();
+    let mut put = |manager, name: &str, architecture: &str, version: &str, source: Option<&str>| {
+        let [name, architecture, version] = [name, architecture, version].map(str::to_owned);
+        found.push(Package {
+            manager,
+            name,
+            architecture,
+            version,
+            source: source.map(str::to_owned),
+        });
     };
     if let Some((_, bytes)) = file(tree, contents, DPKG_STATUS)? {
         for stanza in control::stanzas(&bytes).flatten() {
             let field = |name| stanza.get(name).unwrap_or_default();
-            put(field("Package"), field("Architecture"), field("Version"));
+            let [name, architecture, version] = ["Package", "Architecture", "Version"].map(field);
+            put(Manager::Dpkg, name, architecture, version, stanza.get("Source"));
         }
     }
     for path in APK {
         if let Some((_, bytes)) = file(tree, contents, path)? {
-            apk::packages(&bytes).for_each(|[name, arch, version]| put(&name, &arch, &version));
+            for [name, architecture, version, origin] in apk::packages(&bytes) {
+                let origin = Some(origin.as_str()).filter(|origin| !origin.is_empty());
+                put(Manager::Apk, &name, &architecture, &version, origin);
+            }
             break;
         }
     }
     for package in rpm_packages(tree, contents)? {
-        let architecture = package.architecture.as_deref().unwrap_or("(none)");
-        put(&package.name, architecture, &package.version);
+        let architecture = package.architecture.as_deref().unwrap_or(NO_ARCHITECTURE);
+        put(Manager::Rpm, &package.name, architecture, &package.version, package.source.as_deref());
     }
     Ok(found)
 }
@@ -111,18 +162,8 @@ impl Lock {
 mod tests {
     use super::*;
     use crate::package::rpm::database::{Format, Transaction, database};
-    use crate::tree::{Content, Inode, Meta, NoContents};
-
-    fn tree(files: &[(&str, &[u8])]) -> Tree {
-        let mut tree = Tree::default();
-        for (path, bytes) in files {
-            let path = TreePath::parse(path).unwrap();
-            tree.make_directories(&path.parent().unwrap(), &Meta::root(0o755)).unwrap();
-            let kind = Kind::Regular(Content::Inline((*bytes).into()));
-            tree.insert(&path, Inode { meta: Meta::root(0o644), kind }).unwrap();
-        }
-        tree
-    }
+    use crate::testing::tree;
+    use crate::tree::NoContents;
 
     fn packages(files: &[(&str, &[u8])]) -> Result<Vec<String>, Error> {
         let found = packages_of(&tree(files), &NoContents)?;

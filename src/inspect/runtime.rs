@@ -1,8 +1,9 @@
 //! The configuration of Kata's runtime, as far as it speaks of the image.
 //!
 //! `configuration.toml` has a table for each hypervisor (`[hypervisor.qemu]`). What counts here:
-//! `image`, `initrd`, `rootfs_type`, `kernel_verity_params`. Rewriting changes the lines of the last
-//! of these and nothing else: comments and order stay.
+//! `image`, `initrd`, `rootfs_type`, `disable_image_nvdimm` (which `confidential_guest` overrules),
+//! `kernel_verity_params`. Rewriting changes the lines of the last of these and nothing else: comments
+//! and order stay.
 
 use toml::{Table, Value};
 
@@ -22,6 +23,12 @@ pub struct Runtime {
 pub struct Hypervisor {
     /// Its name: `qemu`.
     pub name: String,
+    /// Whether it names an image.
+    pub has_image: bool,
+    /// Whether it names an initrd.
+    pub has_initrd: bool,
+    /// Whether it says that images are attached as persistent memory.
+    pub nvdimm: bool,
     /// The file system that it expects; Kata's default is `ext4`.
     pub root_type: String,
     /// What the guest's kernel shall check its root with; `None` when it shall not.
@@ -59,8 +66,13 @@ impl Runtime {
         let hypervisors = tables.iter().filter_map(|(name, value)| {
             let table = value.as_table()?;
             let text = |key| table.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+            let switch = |key| table.get(key).and_then(Value::as_bool);
+            let confidential = switch("confidential_guest") == Some(true);
             Some(Hypervisor {
                 name: name.clone(),
+                has_image: text("image").is_some(),
+                has_initrd: text("initrd").is_some(),
+                nvdimm: switch("disable_image_nvdimm") == Some(false) && !confidential,
                 root_type: text("rootfs_type").unwrap_or("ext4").to_owned(),
                 parameters: text(PARAMETERS).map(str::to_owned),
             })
@@ -100,9 +112,10 @@ impl Runtime {
     /// Whether `after` is this configuration, each hypervisor with these parameters where it has some.
     fn is_but_for_parameters(&self, after: &Self, parameters: &str) -> bool {
         let fits = |before: &Hypervisor, after: &Hypervisor| {
-            let names = (&before.name, &before.root_type) == (&after.name, &after.root_type);
-            let found = after.parameters.as_deref();
-            names && (found == Some(parameters) || found.or(before.parameters.as_deref()).is_none())
+            let found = after.parameters.clone();
+            let same = Hypervisor { parameters: found.clone(), ..before.clone() } == *after;
+            same && (found.as_deref() == Some(parameters)
+                || found.or(before.parameters.clone()).is_none())
         };
         self.hypervisors.len() == after.hypervisors.len()
             && self.hypervisors.iter().zip(&after.hypervisors).all(|(one, other)| fits(one, other))
@@ -122,9 +135,20 @@ mod tests {
     #[test]
     fn a_configuration_says_what_it_expects() {
         let runtime = Runtime::parse(TEXT).unwrap();
-        let expected =
-            Hypervisor { name: "qemu".into(), root_type: "erofs".into(), parameters: None };
+        let expected = Hypervisor {
+            name: "qemu".into(),
+            has_image: true,
+            has_initrd: false,
+            nvdimm: false,
+            root_type: "erofs".into(),
+            parameters: None,
+        };
         assert_eq!(runtime.hypervisors, [expected]);
+        let nvdimm = |text: &str| Runtime::parse(text).unwrap().hypervisors[0].nvdimm;
+        let said = "[hypervisor.qemu]\ndisable_image_nvdimm = false\n";
+        assert!(nvdimm(said));
+        assert!(!nvdimm(&said.replace("false", "true")));
+        assert!(!nvdimm(&format!("{said}confidential_guest = true\n")));
         assert!(matches!(Runtime::parse("x = 1"), Err(BadRuntime::NoHypervisor)));
         assert!(matches!(Runtime::parse("x ="), Err(BadRuntime::Syntax(_))));
     }

@@ -1,11 +1,12 @@
 //! Whether a guest is what it should be: readable in every part, fit for Kata, nothing of a host in
-//! it, measured as somebody claims, and as the runtime's configuration expects.
+//! it, measured as somebody claims, and, if asked, as the runtime's configuration expects.
 
 use std::num::NonZeroUsize;
 
 use serde::Serialize;
 
-use super::{Form, Report, Runtime, Severity, extension, is_extension, leaks, read};
+use super::misfits::misfits;
+use super::{Form, Report, Runtime, Severity, is_extension, leaks, read};
 use crate::digest::Digest;
 use crate::image::verity::{self, Parameters, Signatory};
 use crate::image::{self, Medium, Parts, nvdimm};
@@ -76,6 +77,22 @@ impl Verdict {
         is_good
     }
 
+    /// Judges the configuration of a runtime that is to start the guest; where it does not fit becomes
+    /// a finding.
+    pub fn check_runtime(&mut self, runtime: &Runtime) {
+        self.findings.extend(misfits(runtime, &self.report.form, &self.measurement));
+        self.findings.sort_by_key(|finding| finding.severity);
+    }
+
+    /// Whether there is a hash tree, and if so, whether it leads to a root hash that somebody claimed.
+    pub const fn is_measured_as_claimed(&self) -> Option<bool> {
+        match self.measurement {
+            Measurement::None => None,
+            Measurement::Verified(_) => Some(true),
+            Measurement::Unchecked | Measurement::Consistent(_) | Measurement::Wrong => Some(false),
+        }
+    }
+
     /// Whether it may be used.
     pub fn is_good(&self) -> bool {
         self.findings.iter().all(|finding| finding.severity != Severity::Fatal)
@@ -90,17 +107,12 @@ impl Verdict {
 pub fn verify(
     medium: &dyn Medium,
     claim: &Claim,
-    runtime: Option<&Runtime>,
     (is_guest, threads): (bool, NonZeroUsize),
 ) -> Result<Verdict, image::Error> {
     let guest = read(medium, threads)?;
     let mut findings = Vec::new();
     let mut add = |severity, what: String| findings.push(Finding { severity, what });
-    let lacks = extension(&guest.tree, &guest.contents);
-    for lack in lacks.map_err(|source| image::Error::Read { source })? {
-        add(lack.severity, lack.what);
-    }
-    if is_guest && !is_extension(&guest.tree) {
+    if is_guest || is_extension(&guest.tree) {
         for lack in &guest.report.lacks {
             add(lack.severity, lack.what.clone());
         }
@@ -141,16 +153,28 @@ pub fn verify(
         let text = "Kata's images have an MBR: this one needs a kernel with CONFIG_EFI_PARTITION";
         add(Severity::Later, text.to_owned());
     }
+    if let Form::Image { .. } = guest.report.form {
+        let parts = image::parts(medium)?;
+        let inner = nvdimm::HEADER;
+        if parts.has_lost_header(medium) {
+            let text =
+                format!("the NVDIMM header is lost: a disk begins at byte {inner} without it");
+            add(Severity::Fatal, text);
+        } else if let Some(at) = parts.stray_byte(medium)? {
+            let text = format!("byte {at} is of no table, header or partition, and is not zero");
+            add(Severity::Later, text);
+        }
+    }
     if measurement == Measurement::Unchecked {
         let text = "there is a hash tree, and nothing to check it with: give the root hash";
         add(Severity::Later, text.to_owned());
     }
-    for what in runtime
-        .map(|runtime| misfits(runtime, &guest.report.form, &measurement))
-        .into_iter()
-        .flatten()
+    if let Form::Image { hash_tree: Some(tree), .. } = &guest.report.form
+        && tree.superblock
     {
-        add(Severity::Fatal, what);
+        let text =
+            "Kata's runtime cannot have this hash tree checked: it expects no superblock before it";
+        add(Severity::Later, text.to_owned());
     }
     findings.sort_by_key(|finding| finding.severity);
     Ok(Verdict { report: guest.report, measurement, findings })
@@ -186,38 +210,4 @@ fn measurement(
     };
     parts.verify(&parameters, threads)?;
     Ok(Measurement::Verified(parameters))
-}
-
-/// Where a runtime's configuration does not fit the image.
-fn misfits(runtime: &Runtime, form: &Form, measurement: &Measurement) -> Vec<String> {
-    let Form::Image { file_system, hash_tree, .. } = form else { return Vec::new() };
-    let mut found = Vec::new();
-    for hypervisor in &runtime.hypervisors {
-        let name = &hypervisor.name;
-        let (expected, kind) = (&hypervisor.root_type, file_system.kind);
-        if expected != kind {
-            found.push(format!("the runtime ({name}) expects {expected}, and this is {kind}"));
-        }
-        match (&hypervisor.parameters, hash_tree) {
-            (None, None) => {}
-            (None, Some(_)) => {
-                found.push(format!("the runtime ({name}) would not check this measured image"));
-            }
-            (Some(_), None) => {
-                found.push(format!(
-                    "the runtime ({name}) would check a hash tree that is not there"
-                ));
-            }
-            (Some(line), Some(_)) => match (line.parse::<Parameters>(), measurement) {
-                (Err(error), _) => found.push(format!("the runtime ({name}): {error}")),
-                (Ok(parameters), Measurement::Verified(right) | Measurement::Consistent(right))
-                    if parameters == *right => {}
-                (Ok(_), Measurement::Unchecked) => {}
-                (Ok(_), _) => {
-                    found.push(format!("the runtime's parameters ({name}) are not this image's"));
-                }
-            },
-        }
-    }
-    found
 }

@@ -63,6 +63,8 @@ pub struct Inputs<'a> {
     pub extra_files: &'a [ExtraFile],
     /// What the summary file says.
     pub summary: &'a Summary,
+    /// Whether osbuilder's own handlers ran the packages' scripts.
+    pub by_handlers: bool,
     /// The time of everything that is made here, and the latest time in the tree.
     pub epoch: Epoch,
     /// Where the tree's contents can be read.

@@ -74,6 +74,10 @@ pub(super) fn write(
     not_run: &[String],
 ) -> Result<(), Error> {
     let mut text = render(inputs.summary, inputs.agent_name, inputs.init, inputs.epoch);
+    // What Kata's format has no word for is written only where it is so.
+    if inputs.by_handlers {
+        text.push_str(&format!("scripts-ran-by: {}\n", quoted("built-in handlers")));
+    }
     if !not_run.is_empty() {
         text.push_str("scripts-not-run:\n");
         not_run.iter().for_each(|line| text.push_str(&format!("  - {}\n", quoted(line))));

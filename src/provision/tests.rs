@@ -98,6 +98,7 @@ fn with_inputs<T>(init: Init, use_them: impl FnOnce(Inputs<'_>) -> T) -> T {
         confidential_components: None,
         extra_files: &[],
         summary: &summary(),
+        by_handlers: false,
         epoch: Epoch::new(EPOCH).unwrap(),
         contents: &NoContents,
     })
@@ -184,11 +185,24 @@ fn row_7_2_the_tmp_mount_is_the_distribution_s_or_ours_and_only_for_systemd() {
     let mut without = debian();
     without.remove(&path("usr/share/systemd"));
     let ours = at(&provisioned(without), unit);
-    assert!(ours.contains("Options=mode=1777,strictatime,nosuid,nodev"), "{ours}");
-    let mut shipped = debian();
-    let own = tree_with("usr/lib/systemd/system/tmp.mount", "own");
-    shipped.overlay(&TreePath::ROOT, &own).unwrap();
-    assert_eq!(at(&provisioned(shipped), unit), "nothing");
+    for line in [
+        "ConditionPathIsSymbolicLink=!/tmp",
+        "DefaultDependencies=no",
+        "Conflicts=umount.target",
+        "Before=local-fs.target umount.target",
+        "After=swap.target",
+        "What=tmpfs",
+        "Where=/tmp",
+        "Options=mode=1777,strictatime,nosuid,nodev",
+    ] {
+        assert!(ours.contains(&format!("\n{line}\n")), "{line} in {ours}");
+    }
+    for (shipped, expected) in [("usr/lib/systemd/system/tmp.mount", "nothing"), (unit, "file:own")]
+    {
+        let mut tree = debian();
+        tree.overlay(&TreePath::ROOT, &tree_with(shipped, "own")).unwrap();
+        assert_eq!(at(&provisioned(tree), unit), expected, "{shipped}");
+    }
 }
 
 #[test]
@@ -221,6 +235,31 @@ fn row_7_4_chrony_follows_the_host_and_is_not_touched_when_absent() {
     let without = with_inputs(Init::Systemd, |inputs| provision(without, &inputs).unwrap());
     assert_eq!(at(&without, "etc/chrony.conf"), "nothing");
     assert_eq!(at(&without, "etc/chrony"), "nothing");
+}
+
+#[test]
+fn row_7_4_chrony_of_other_distributions_is_prepared_where_they_keep_it() {
+    let unit = "usr/lib/systemd/system/chronyd.service";
+    let provisioned = |configuration: Option<&str>| {
+        let mut tree = debian();
+        tree.remove(&path("etc/chrony"));
+        tree.remove(&path("usr/lib/systemd/system/chrony.service"));
+        let text = "[Unit]\n[Service]\nExecStart=/usr/sbin/chronyd -u chrony -F 2\n";
+        tree.overlay(&TreePath::ROOT, &tree_with(unit, text)).unwrap();
+        if let Some(text) = configuration {
+            tree.overlay(&TreePath::ROOT, &tree_with("etc/chrony.conf", text)).unwrap();
+        }
+        with_inputs(Init::Systemd, |inputs| provision(tree, &inputs).unwrap())
+    };
+    let settings = "refclock PHC /dev/ptp0 poll 3 dpoll -2 offset 0\nmakestep 1 -1\n";
+    for (given, kept) in [(Some("server x\nrtcsync\n"), "#server x\nrtcsync\n"), (None, "")] {
+        let guest = provisioned(given);
+        assert_eq!(at(&guest, "etc/chrony.conf"), format!("file:{kept}{settings}"));
+        assert_eq!(at(&guest, "etc/chrony"), "nothing");
+        let unit = at(&guest, unit);
+        assert!(unit.contains("[Unit]\nConditionPathExists=/dev/ptp0\n"), "{unit}");
+        assert!(unit.contains("ExecStart=/usr/sbin/chronyd -F 2\n"), "{unit}");
+    }
 }
 
 #[test]
@@ -289,11 +328,28 @@ fn row_7_6_systemd_starts_the_agent_and_dbus_and_the_root_is_readable() {
 }
 
 #[test]
+fn row_7_6_a_tree_without_dbus_gets_no_link_to_it() {
+    let mut tree = debian();
+    tree.remove(&path("usr/lib/systemd/system/dbus.socket"));
+    let guest = with_inputs(Init::Systemd, |inputs| provision(tree, &inputs).unwrap());
+    assert_eq!(at(&guest, "etc/systemd/system/kata-containers.target.wants"), "nothing");
+    let wanted = at(&guest, "etc/systemd/system/basic.target.wants/kata-containers.target");
+    assert!(wanted.starts_with("link:"), "{wanted}");
+}
+
+#[test]
 fn row_7_6_a_confidential_guest_sizes_run_and_an_ordinary_one_does_not() {
     let unit = "usr/lib/systemd/system/kata-containers.target";
     let confidential = guest(Init::Systemd, |inputs| inputs.confidential = true);
     let fstab = "file:# static\n/dev/x / ext4 ro 0 0\ntmpfs /run tmpfs nodev,nosuid,size=50% 0 0\n";
     assert_eq!(at(&confidential, "etc/fstab"), fstab);
+    let mut without = debian();
+    without.remove(&path("etc/fstab"));
+    let without = with_inputs(Init::Systemd, |inputs| {
+        provision(without, &Inputs { confidential: true, ..inputs }).unwrap()
+    });
+    let line = "file:tmpfs /run tmpfs nodev,nosuid,size=50% 0 0\n";
+    assert_eq!((at(&without, "etc/fstab").as_str(), mode(&without, "etc/fstab")), (line, 0o644));
     let target = at(&confidential, unit);
     assert_eq!(target.matches("Requires=systemd-remount-fs.service\n").count(), 1);
     let ordinary = guest(Init::Systemd, |_| {});
@@ -422,6 +478,23 @@ fn row_8_the_summary_is_written_for_both_inits() {
         assert!(text.starts_with("file:---\nosbuilder:\n"), "{text}");
         assert!(text.contains(&format!("  agent-is-init-daemon: \"{word}\"\n")), "{text}");
     }
+}
+
+#[test]
+fn row_8_the_summary_says_where_handlers_ran_scripts_and_which_did_not_run() {
+    let summary = "var/lib/osbuilder/osbuilder.yaml";
+    let usual = at(&guest(Init::Agent, |_| {}), summary);
+    let by_handlers = at(&guest(Init::Agent, |inputs| inputs.by_handlers = true), summary);
+    assert_eq!(by_handlers, format!("{usual}scripts-ran-by: \"built-in handlers\"\n"));
+    let mut tree = debian();
+    let list = tree_with("var/lib/osbuilder/scripts-not-run", "dbus postinst: awk\n");
+    tree.overlay(&TreePath::ROOT, &list).unwrap();
+    let guest = with_inputs(Init::Agent, |inputs| {
+        provision(tree, &Inputs { by_handlers: true, ..inputs }).unwrap()
+    });
+    let not_run = "scripts-not-run:\n  - \"dbus postinst: awk\"\n";
+    assert_eq!(at(&guest, summary), format!("{by_handlers}{not_run}"));
+    assert_eq!(at(&guest, "var/lib/osbuilder/scripts-not-run"), "nothing");
 }
 
 #[test]

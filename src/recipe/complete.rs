@@ -1,20 +1,18 @@
 //! From a layer to a recipe: names are checked, the distribution is found, defaults filled in.
 //!
-//! Each step notes its mistakes and goes on, so that one run finds all of them.
+//! Each step notes its mistakes and goes on, so that one run finds all of them. What an image shall be
+//! like and where packages come from have files of their own.
+
+mod image;
+mod sources;
 
 use std::path::{Path, PathBuf};
 
-use super::layer::{
-    AgentAsked, AgentLayer, FileAsked, GuestLayer, ImageLayer, Layer, Maybe, PackageLayer,
-    SourceLayer,
-};
+use super::layer::{AgentAsked, AgentLayer, FileAsked, GuestLayer, Layer, Maybe, PackageLayer};
 use super::mistake::{Given, Mistakes, Origin};
 use super::{
-    Agent, Compression, ExtraFile, FileSystem, Guest, ImageOptions, Init, InitrdCompression,
-    PackageSet, PartitionTable, Policy, Recipe, RootHashKey, Scripts, Sources, Surroundings,
-    Variant, Verity,
+    Agent, ExtraFile, Guest, Init, PackageSet, Policy, Recipe, Scripts, Surroundings, Variant,
 };
-use crate::digest::parse_hex;
 use crate::distro::{Architecture, Distro, Family, FirstProcess, Release};
 use crate::epoch::Epoch;
 use crate::event::Event;
@@ -28,12 +26,6 @@ const DEFAULT_DISTRO: &str = "debian";
 const DEFAULT_AGENT_NAME: &str = "kata-agent";
 
 const DEFAULT_REPOSITORY: &str = "github.com/kata-containers/kata-containers";
-
-/// A dm-verity superblock has room for no more bytes.
-const LONGEST_SALT: usize = 256;
-
-/// More MiB than this (one TiB) is a slip of the finger.
-const MOST_MIB: u64 = 1 << 20;
 
 const WAYS: &str = "give a ready binary (--agent PATH, or AGENT_SOURCE_BIN), a tarball \
      (--agent FILE.tar.zst, or AGENT_TARBALL), or --agent probe (AGENT=probe for make): the bundled \
@@ -57,6 +49,7 @@ pub(super) fn complete(
     let extra_files =
         layer.extra_files.into_iter().filter_map(|f| completer.extra_file(f)).collect();
     let architecture = place.as_ref().map(|(_, _, architecture)| *architecture);
+    let dax_header_asked = layer.image.dax_header.as_ref().is_some_and(|given| given.value);
     let image = completer.image(layer.image, architecture);
     let sources = completer.sources(layer.sources, architecture);
     let family = place.as_ref().map(|(distro, ..)| distro.family);
@@ -79,6 +72,7 @@ pub(super) fn complete(
         agent: agent?,
         guest,
         image: image?,
+        dax_header_asked,
         initrd_compression: initrd_compression?,
         epoch,
     })
@@ -214,20 +208,6 @@ impl Completer<'_> {
         names
     }
 
-    fn sources(&mut self, layer: SourceLayer, architecture: Option<Architecture>) -> Sources {
-        let x86 = architecture == Some(Architecture::X86_64) && !layer.mirrors_x86_64.is_empty();
-        let mirrors = if x86 { layer.mirrors_x86_64 } else { layer.mirrors };
-        Sources {
-            mirrors: self.all(mirrors, check_url),
-            repositories: self.all(layer.repositories, check_repository),
-            keys: layer.keys.into_iter().map(|given| given.value).collect(),
-            components: self.all(layer.components, check_archive_path),
-            extra_suites: self.all(layer.extra_suites, check_archive_path),
-            release_only: layer.release_only.is_some_and(|given| given.value),
-            insecure: layer.insecure.is_some_and(|given| given.value),
-        }
-    }
-
     fn agent(&mut self, from: Option<&Given<AgentAsked>>, around: &Surroundings) -> Option<Agent> {
         let not_built = |folder: &Path| {
             let folder = folder.display();
@@ -309,204 +289,6 @@ impl Completer<'_> {
         wanted || tarball.is_some()
     }
 
-    fn image(
-        &mut self,
-        layer: ImageLayer,
-        architecture: Option<Architecture>,
-    ) -> Option<ImageOptions> {
-        let file_system = match layer.file_system {
-            Some(given) => self.file_system(&given),
-            None => Some(FileSystem::Ext4),
-        };
-        let block_size = layer.block_size.unwrap_or_else(|| nowhere(4096));
-        let is_erofs = file_system == Some(FileSystem::Erofs);
-        // The memory of a guest grows in steps of 128 MiB. Kata's builder never rounds erofs up; what
-        // persistent memory needs, the image sees to.
-        let usual = if is_erofs { 1 } else { 128 };
-        let alignment = layer.alignment_mib.unwrap_or_else(|| nowhere(usual));
-        let compression = self.compression(layer.compression, is_erofs);
-        let free_space = layer.free_space_mib.unwrap_or_else(|| nowhere(0));
-        match file_system {
-            Some(FileSystem::Erofs) => {
-                self.check_blocks("erofs", &block_size);
-                self.check_erofs(&free_space, layer.journal.as_ref());
-            }
-            Some(FileSystem::Xfs) => self.check_blocks("xfs", &block_size),
-            Some(FileSystem::Ext4) | None => {}
-        }
-        if !matches!(block_size.value, 1024 | 2048 | 4096) {
-            let message =
-                format!("a block of {} bytes is not 1024, 2048 or 4096", block_size.value);
-            self.mistakes.add(&block_size.origin, message);
-        }
-        if !(1..=MOST_MIB).contains(&alignment.value) {
-            let message = format!("{} MiB is not from 1 to {MOST_MIB} MiB", alignment.value);
-            self.mistakes.add(&alignment.origin, message);
-        }
-        if free_space.value > MOST_MIB {
-            let message = format!("{} MiB is more than {MOST_MIB} MiB", free_space.value);
-            self.mistakes.add(&free_space.origin, message);
-        }
-        let table = self.table(layer.partition_table, architecture, layer.dax_header.as_ref());
-        let usual = table.is_none_or(|table| table == PartitionTable::Mbr);
-        let signature = self.root_hash_key(
-            layer.measured.as_ref(),
-            layer.root_hash_key,
-            layer.root_hash_certificate,
-        )?;
-        let verity =
-            self.verity(layer.measured, layer.variant, layer.salt, layer.verity_superblock);
-        let verity = verity.map(|verity| verity.map(|verity| Verity { signature, ..verity }));
-        Some(ImageOptions {
-            file_system: file_system?,
-            block_size: u32::try_from(block_size.value).ok()?,
-            free_space_mib: free_space.value,
-            alignment_mib: alignment.value,
-            dax_header: layer.dax_header.map_or(usual, |given| given.value),
-            journal: layer.journal.is_some_and(|given| given.value),
-            compression: compression?,
-            verity: verity?,
-            table: table?,
-            selinux: layer.selinux.is_some_and(|given| given.value),
-        })
-    }
-
-    /// Only one of the two disks that the NVDIMM header makes of an image could have its GPT's second
-    /// copy in the last sector.
-    fn table(
-        &mut self,
-        given: Maybe<String>,
-        architecture: Option<Architecture>,
-        dax_header: Option<&Given<bool>>,
-    ) -> Option<PartitionTable> {
-        let Some(given) = given else { return Some(PartitionTable::Mbr) };
-        if !self.one_of(&given, &[("mbr", false), ("gpt", true)])? {
-            return Some(PartitionTable::Mbr);
-        }
-        if let Some(header) = dax_header.filter(|header| header.value) {
-            let message = "the NVDIMM header cannot stand with a GPT: two disks would each need the \
-                           last sector for their table's second copy";
-            self.mistakes.add(&header.origin, message);
-        }
-        let text = format!(
-            "{}Kata's images have an MBR, and no NVDIMM header stands with a GPT: the runtime must \
-             attach this one as a block device, to a kernel with CONFIG_EFI_PARTITION",
-            given.origin
-        );
-        self.remarks.push(Event::warning(text));
-        architecture.map(PartitionTable::Gpt)
-    }
-
-    /// A label alone asks for nothing: Kata gives one to every image.
-    fn verity(
-        &mut self,
-        measured: Maybe<bool>,
-        variant: Maybe<String>,
-        salt: Maybe<String>,
-        superblock: Maybe<bool>,
-    ) -> Option<Option<Verity>> {
-        let variant = variant.unwrap_or_else(|| nowhere(String::new()));
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        if !variant.value.bytes().all(is_plain) {
-            let message =
-                format!("{:?} is not made of letters, digits, `.`, `_`, `-`", variant.value);
-            self.mistakes.add(&variant.origin, message);
-        }
-        let salt = match salt {
-            Some(given) => Some(self.mistakes.check(&given.origin, parse_salt(&given.value))?),
-            None => None,
-        };
-        let verity = Verity {
-            salt,
-            superblock: superblock.is_some_and(|given| given.value),
-            variant: variant.value,
-            signature: None,
-        };
-        Some(measured.is_some_and(|given| given.value).then_some(verity))
-    }
-
-    /// Key and certificate come together, and there must be a root hash to sign.
-    fn root_hash_key(
-        &mut self,
-        measured: Option<&Given<bool>>,
-        key: Maybe<PathBuf>,
-        certificate: Maybe<PathBuf>,
-    ) -> Option<Option<RootHashKey>> {
-        let (key, certificate) = match (key, certificate) {
-            (None, None) => return Some(None),
-            (Some(key), Some(certificate)) => (key, certificate),
-            (Some(one), None) | (None, Some(one)) => {
-                let message = "a root hash is signed with a key and its certificate: give both";
-                self.mistakes.add(&one.origin, message);
-                return None;
-            }
-        };
-        if !measured.is_some_and(|given| given.value) {
-            let message = "only a measured image has a root hash to sign";
-            self.mistakes.add(&key.origin, message);
-            return None;
-        }
-        Some(Some(RootHashKey { key: key.value, certificate: certificate.value }))
-    }
-
-    fn file_system(&mut self, given: &Given<String>) -> Option<FileSystem> {
-        let choices =
-            [("ext4", FileSystem::Ext4), ("erofs", FileSystem::Erofs), ("xfs", FileSystem::Xfs)];
-        self.one_of(given, &choices)
-    }
-
-    fn compression(&mut self, given: Maybe<String>, is_erofs: bool) -> Option<Compression> {
-        let choices =
-            [("lz4", Compression::Lz4), ("lz4hc", Compression::Lz4hc), ("none", Compression::None)];
-        let Some(given) = given else { return Some(Compression::Lz4) };
-        if !is_erofs {
-            self.mistakes.add(&given.origin, "only an erofs is compressed");
-        }
-        self.one_of(&given, &choices)
-    }
-
-    /// Whatever is not Kata's own choice is taken with a word: its kernels are built for nothing else.
-    fn initrd_compression(&mut self, given: Maybe<String>) -> Option<InitrdCompression> {
-        let Some(given) = given else { return Some(InitrdCompression::Gzip) };
-        let choices = [
-            ("gzip", InitrdCompression::Gzip),
-            ("zstd", InitrdCompression::Zstd),
-            ("lz4", InitrdCompression::Lz4),
-            ("xz", InitrdCompression::Xz),
-            ("none", InitrdCompression::None),
-        ];
-        let compression = self.one_of(&given, &choices)?;
-        if !matches!(compression, InitrdCompression::Gzip | InitrdCompression::None) {
-            let text = format!(
-                "{}Kata's kernels read initrds packed with gzip only, and not {}",
-                given.origin, given.value
-            );
-            self.remarks.push(Event::warning(text));
-        }
-        Some(compression)
-    }
-
-    /// erofs and xfs are made with one size of blocks.
-    fn check_blocks(&mut self, file_system: &str, block_size: &Given<u64>) {
-        if block_size.value != 4096 {
-            let message = format!("a block of {} bytes: {file_system} has 4096", block_size.value);
-            self.mistakes.add(&block_size.origin, message);
-        }
-    }
-
-    /// What an erofs cannot have: a journal. Free space is passed over, as Kata's builder does, but
-    /// not without a word.
-    fn check_erofs(&mut self, free_space: &Given<u64>, journal: Option<&Given<bool>>) {
-        if let Some(given) = journal.filter(|given| given.value) {
-            self.mistakes.add(&given.origin, "an erofs has no journal: it is never written");
-        }
-        if free_space.value > 0 {
-            let text =
-                format!("{}an erofs has no free space: it is never written", free_space.origin);
-            self.remarks.push(Event::warning(text));
-        }
-    }
-
     fn extra_file(&mut self, given: Given<FileAsked>) -> Option<ExtraFile> {
         let path = TreePath::parse(&given.value.destination);
         let mut destination = self.mistakes.check(&given.origin, path)?;
@@ -537,20 +319,6 @@ impl Completer<'_> {
             None
         })
     }
-
-    fn all(
-        &mut self,
-        given: Vec<Given<String>>,
-        check: fn(&str) -> Result<(), String>,
-    ) -> Vec<String> {
-        let mut good = Vec::new();
-        for given in given {
-            if self.mistakes.check(&given.origin, check(&given.value)).is_some() {
-                good.push(given.value.trim_end_matches('/').to_owned());
-            }
-        }
-        good
-    }
 }
 
 fn default_packages(
@@ -569,44 +337,4 @@ fn nowhere<T>(value: T) -> Given<T> {
 
 fn worded<'a>(given: &'a Maybe<String>, default: &'a str) -> (&'a str, &'a Origin) {
     given.as_ref().map_or((default, &Origin::Nowhere), |given| (&given.value, &given.origin))
-}
-
-fn parse_salt(text: &str) -> Result<Vec<u8>, String> {
-    let mut salt = vec![0; text.len() / 2];
-    let parsed = parse_hex(text, &mut salt).filter(|()| salt.len() <= LONGEST_SALT);
-    let rule = "is not at most 256 bytes as hexadecimal digits";
-    parsed.map(|()| salt).ok_or_else(|| format!("{text:?} {rule}"))
-}
-
-fn check_url(text: &str) -> Result<(), String> {
-    let rest = ["http://", "https://", "file://"].iter().find_map(|s| text.strip_prefix(s));
-    let printable = text.bytes().all(|byte| byte.is_ascii_graphic());
-    match rest {
-        Some(rest) if !rest.trim_end_matches('/').is_empty() && printable => Ok(()),
-        _ => Err(format!("{text:?} is not an address of the form http://, https:// or file://")),
-    }
-}
-
-/// A flat repository is an address; any other one an address, a suite and components.
-fn check_repository(text: &str) -> Result<(), String> {
-    let mut words = text.split(' ').peekable();
-    // The tag of a repository of Alpine's kind.
-    if let Some(tag) = words.next_if(|word| word.starts_with('@')) {
-        check_archive_path(tag.trim_start_matches('@'))?;
-    }
-    // Whose signature counts, as in the lists of apt.
-    words.next_if(|word| word.starts_with("[signed-by=/") && word.ends_with(']'));
-    check_url(words.next().unwrap_or_default())?;
-    words.try_for_each(check_archive_path)
-}
-
-/// Names of suites and components become parts of addresses.
-fn check_archive_path(text: &str) -> Result<(), String> {
-    let letters = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._/+-~".contains(&b));
-    let clean = text.split('/').all(|name| !matches!(name, "" | "." | ".."));
-    if letters && clean {
-        Ok(())
-    } else {
-        Err(format!("{text:?} is not the name of a suite or component"))
-    }
 }

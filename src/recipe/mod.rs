@@ -126,6 +126,8 @@ pub struct Recipe {
     pub guest: Guest,
     /// How the image is laid out.
     pub image: ImageOptions,
+    /// Whether somebody asked for the NVDIMM header in so many words (`SKIP_DAX_HEADER=no`).
+    pub dax_header_asked: bool,
     /// How an initrd is compressed.
     pub initrd_compression: InitrdCompression,
     /// The latest time stamp in the output. `None`: the newest date that the repositories sign,
@@ -544,6 +546,28 @@ mod tests {
             "--package: \"a b\" is not the name of a package (letters, digits and `+ - . _`)",
         ];
         assert_eq!(message.unwrap_err().lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn k4_what_only_a_measured_image_has_is_asked_for_with_measured() {
+        let salt = Options { salt: Some("00".into()), ..probe() };
+        let variant = Options { variant: Some("base".into()), ..probe() };
+        let superblock = Options { verity_superblock: Some(true), ..probe() };
+        let measured = "[image]\nmeasured = true\n";
+        for (name, options) in
+            [("--salt", salt), ("--variant", variant), ("--verity-superblock", superblock)]
+        {
+            let expected =
+                format!("{name}: only a measured image has a hash tree that this is for");
+            assert_eq!(request(None, &[], &options).unwrap_err(), expected);
+            assert!(request(None, &[("MEASURED_ROOTFS", "yes")], &options).is_ok(), "{name}");
+            assert!(request(Some(measured), &[], &options).is_ok(), "{name}");
+        }
+        let file = measured.replace("true", "false") + "salt = \"00\"\nverity-superblock = false\n";
+        let message = request(Some(&file), &[], &probe()).unwrap_err();
+        assert!(message.starts_with("guests/web.toml:3:8: only a measured image"), "{message}");
+        // Kata gives this one to images of every sort.
+        assert!(request(None, &[("BUILD_VARIANT", "base")], &probe()).is_ok());
     }
 
     #[test]
