@@ -51,6 +51,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("provision", &["digest", "epoch", "package", "recipe", "tree"]),
     ("image", &["crew", "digest", "distro", "epoch", "recipe", "tree"]),
     ("inspect", &["digest", "epoch", "image", "lock", "package", "recipe", "tree"]),
+    ("sbom", &["digest", "epoch", "inspect", "lock", "tree"]),
     ("boot", &["distro", "epoch", "event", "image", "recipe", "sandbox", "store", "tree"]),
     (
         "output",

@@ -28,6 +28,10 @@ fn make_everything() -> Tree {
     put("link59", root(0o777), Kind::Symlink([b'a'; 59].as_slice().into()));
     put("link60", root(0o777), Kind::Symlink([b'b'; 60].as_slice().into()));
     put("link1000", root(0o777), Kind::Symlink([b'c'; 1000].as_slice().into()));
+    // At the top, where Kata's builder leaves such names out.
+    put(".hidden", root(0o644), file(b"seen"));
+    put(".d", root(0o700), directory());
+    put(".d/file", root(0o600), file(b"seen, too"));
     put("dev", root(0o755), directory());
     let device = |major, minor| Device { major, minor };
     put("dev/null", root(0o666), Kind::CharacterDevice(device(1, 3)));

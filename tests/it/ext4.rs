@@ -101,7 +101,7 @@ fn the_kernel_shows_every_file_as_the_tree_has_it() {
     let path = folder.path().join("image");
     for block_size in [1024, 2048, 4096] {
         let image = write(&everything(), &ImageOptions { block_size, ..options() }, &path, 2);
-        mounted::compare_inside(&Mount {
+        mounted::run_inside(&Mount {
             image: &path,
             at: image.file_system_at,
             kind: "ext4",

@@ -145,7 +145,7 @@ const EPOCH: u64 = 1_700_000_000;
 
 /// What is wrong with an output, by a claim.
 fn wrong(bytes: &[u8], claim: &Claim) -> Option<String> {
-    match inspect::verify(&bytes.to_vec(), claim, None, (false, ONE)) {
+    match inspect::verify(&bytes.to_vec(), claim, (false, ONE)) {
         Ok(verdict) if verdict.is_good() => None,
         Ok(verdict) => Some(verdict.findings[0].what.clone()),
         Err(error) => Some(error.to_string()),

@@ -1,7 +1,10 @@
 //! `osbuilder image` and `initrd` of directories that are there already.
 
+use std::num::NonZeroUsize;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+
+use osbuilder::store::directory;
 
 use crate::judge;
 use crate::program::osbuilder_in;
@@ -83,6 +86,31 @@ fn what_is_no_guest_is_packed_where_that_is_said() {
     assert_eq!(status, Some(0), "{told}");
     let (status, told) = pack(folder.path(), &["initrd", "--any-tree"], &[]);
     assert_eq!(status, Some(0), "{told}");
+}
+
+/// Kata's initrd builder makes `/init` in the folder itself, and its image builder prunes it.
+#[test]
+fn row_11_the_folder_that_is_packed_stays_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("rootfs");
+    guest(&root);
+    std::os::unix::fs::symlink("../lib/systemd/systemd", root.join("sbin/other")).unwrap();
+    let listing = || {
+        let (tree, _) = directory::read(&root, NonZeroUsize::MIN).unwrap();
+        tree.to_listing()
+    };
+    let before = listing();
+    for (verb, has_init) in [("initrd", true), ("image", false)] {
+        let (status, told) = pack(folder.path(), &[verb, "--init", "agent"], &[]);
+        assert_eq!(status, Some(0), "{told}");
+        let asked = osbuilder_in(folder.path(), &["inspect", "out", "--ls", "init"], &[]);
+        assert_eq!(asked.status.success(), has_init, "{verb}");
+        assert_eq!(listing(), before, "{verb}");
+        fs_err::remove_file(folder.path().join("out")).unwrap();
+    }
+    let names = fs_err::read_dir(folder.path()).unwrap();
+    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!names.iter().any(|name| name.to_string_lossy().starts_with("rootfs.")), "{names:?}");
 }
 
 #[test]

@@ -84,6 +84,62 @@ fn each_option_of_a_build_has_its_effect() {
 }
 
 #[test]
+fn a_bill_of_materials_names_all_that_the_guest_has_though_its_database_is_gone() {
+    let world = world();
+    let bills = ["--sbom", "guest.spdx.json", "--sbom", "guest.cdx.json"];
+    let asked = [&["--agent", "agent", "--package", "tool"], &bills[..]].concat();
+    build(&world, 0, &asked);
+    assert!(!world.path("guest/var/lib/dpkg").exists());
+    let spdx = world.text("guest.spdx.json");
+    for words in ["pkg:deb/debian/tool@1?arch=", "\"kata-agent\"", "SPDX-2.3"] {
+        assert!(spdx.contains(words), "{words}: {spdx}");
+    }
+    assert!(!spdx.contains("file:"), "{spdx}");
+    let cyclonedx = world.text("guest.cdx.json");
+    assert!(cyclonedx.contains("pkg:deb/debian/init@1?arch="), "{cyclonedx}");
+    build(&world, 0, &asked);
+    assert_eq!((world.text("guest.spdx.json"), world.text("guest.cdx.json")), (spdx, cyclonedx));
+    let told = build(&world, 2, &["--agent", "agent", "--sbom", "guest.json"]);
+    assert!(told.contains(".spdx.json"), "{told}");
+    let packed = ["--rootfs", "guest", "-o", "guest.img", "--sbom", "image.spdx.json"];
+    let outcome = world.run("image", &packed, &[]);
+    assert_eq!(outcome.status, Some(2), "{}", outcome.told);
+    assert!(outcome.told.contains("no database of packages"), "{}", outcome.told);
+    assert!(!world.path("guest.img").exists() && !world.path("image.spdx.json").exists());
+}
+
+#[test]
+fn data_that_cannot_be_written_are_an_error_and_a_reader_that_went_away_is_none() {
+    let world = world();
+    for words in ["completions bash", "distros", "cache show", "man"] {
+        let run = |tail: &str| {
+            let script =
+                format!("set -o pipefail; {} {words} {tail}", env!("CARGO_BIN_EXE_osbuilder"));
+            #[expect(clippy::disallowed_methods, reason = "a shell's own redirections are tested")]
+            let mut shell = std::process::Command::new("bash");
+            let output = shell.args(["-c", &script]).env("HOME", world.folder()).output().unwrap();
+            (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+        };
+        let (status, told) = run(">/dev/full");
+        assert_ne!(status, Some(0), "{words}: {told}");
+        assert!(told.contains("No space left") && !told.contains("panicked"), "{words}: {told}");
+        let (_, told) = run("| true");
+        assert!(!told.contains("panicked"), "{words}: {told}");
+    }
+}
+
+#[test]
+fn what_is_no_guest_is_not_booted_and_no_kernel_is_fetched_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, words) in [("nothing", "nothing"), (".", "is no image")] {
+        let output = osbuilder_in(folder.path(), &["boot", name, "--offline"], &[]);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{name}: {told}");
+        assert!(told.contains(words), "{name}: {told}");
+    }
+}
+
+#[test]
 fn a_lock_is_followed_without_a_network_and_drift_is_refused() {
     let world = world();
     build(&world, 0, &["--agent", "agent"]);

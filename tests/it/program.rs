@@ -49,6 +49,11 @@ fn without_an_agent_one_error_names_the_ways() {
 }
 
 #[test]
+fn without_a_verb_the_help_is_told_and_the_status_says_so() {
+    check(&[], 2, "", "Usage: osbuilder");
+}
+
+#[test]
 fn a_mistyped_option_or_distribution_is_a_request_that_makes_no_sense() {
     check(&["image", "--no-such-option"], 2, "", "--no-such-option");
     check(&["rootfs", "debain", "--rootfs-only"], 2, "", "debain");
@@ -121,7 +126,8 @@ fn a_machine_without_qemu_is_told_which_package_has_it_before_anything_is_fetche
         ("aarch64", "qemu-system-arm"),
         ("ppc64le", "qemu-system-ppc"),
     ] {
-        let output = osbuilder(&["boot", "kata-containers.img", "--arch", arch]);
+        // Some file: whether it is an image is asked later.
+        let output = osbuilder(&["boot", env!("CARGO_BIN_EXE_osbuilder"), "--arch", arch]);
         let told = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(4), "{told}");
         assert!(told.starts_with("error: the program qemu-system-"), "{told}");

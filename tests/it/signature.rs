@@ -87,6 +87,14 @@ fn k2_a_signature_is_the_one_of_openssl_and_whoever_did_not_sign_is_refused() {
     let (status, told) = verify(&["other.crt"]);
     assert_eq!(status, Some(1), "{told}");
     assert!(told.contains("bad: the signature is by another certificate"), "{told}");
+    let text = "[hypervisor.qemu]\nkernel_verity_params = \"\"\n";
+    fs_err::write(path("c.toml"), text).unwrap();
+    let rewritten = |certificate: &str| {
+        let status = verify(&[certificate, "--runtime-config", "c.toml", "--rewrite"]).0;
+        (status, fs_err::read_to_string(path("c.toml")).unwrap() != text)
+    };
+    assert_eq!(rewritten("other.crt"), (Some(1), false));
+    assert_eq!(rewritten("own.crt"), (Some(0), true));
     let mut bad = theirs.clone();
     *bad.last_mut().unwrap() ^= 1;
     fs_err::write(path("bad"), &bad).unwrap();

@@ -77,6 +77,18 @@ fn k2_a_measured_image_is_verified_by_the_line_that_came_with_it() {
         assert!(shop.told(&by_line, 0).contains("measurement: verified: root_hash="));
         let unchecked = shop.told(&["verify", "x.img"], 0);
         assert!(unchecked.contains("warning: there is a hash tree"), "{unchecked}");
+        assert!(
+            unchecked.ends_with("\ngood, but not measured against a root hash\n"),
+            "{unchecked}"
+        );
+        let measured = |more: &[&str]| {
+            let told = shop.told(&[&["--json", "verify", "x.img"], more].concat(), 0);
+            let value: serde_json::Value = serde_json::from_str(&told).unwrap();
+            assert_eq!(value["good"], true);
+            value["measured_against_root_hash"].clone()
+        };
+        assert_eq!(measured(&[]), false);
+        assert_eq!(measured(&by_line[2..]), true);
         let line = fs_err::read_to_string(shop.path("root_hash_base.txt")).unwrap();
         let value = |key: &str| {
             let rest = line.split(key).nth(1).unwrap();
@@ -104,7 +116,11 @@ fn k4_a_runtime_that_would_not_check_is_told_and_can_be_set_right() {
     let with = [&with[..], &["configuration.toml"]].concat();
     let told = shop.told(&with, 1);
     assert!(told.contains("bad: the runtime (qemu) would not check this measured image"), "{told}");
-    shop.told(&[&with[..], &["--rewrite"]].concat(), 0);
+    let told = shop.told(&[&with[..], &["--rewrite"]].concat(), 0);
+    assert!(
+        told.contains("configuration.toml: root_hash=") && told.ends_with("\ngood\n"),
+        "{told}"
+    );
     let rewritten = fs_err::read_to_string(shop.path("configuration.toml")).unwrap();
     assert!(rewritten.starts_with("# mine\n") && rewritten.contains("params = \"root_hash="));
     shop.told(&with, 0);
@@ -119,6 +135,210 @@ fn k4_a_runtime_that_would_not_check_is_told_and_can_be_set_right() {
     )
     .unwrap();
     assert!(shop.told(&plain, 1).contains("expects xfs, and this is ext4"));
+}
+
+#[test]
+fn k4_a_runtime_s_configuration_is_judged_as_it_would_be_before_it_is_written() {
+    let shop = Shop::new();
+    shop.image("x.img", MEASURED);
+    let path = shop.path("configuration.toml");
+    let text = "[hypervisor.qemu]\nimage = \"x.img\"\nkernel_verity_params = \"\"\n";
+    let with = ["verify", "x.img", "--runtime-config", "configuration.toml", "--rewrite"];
+    let by_line = [&with[..], &["--params-file", "root_hash_base.txt"]].concat();
+    let refused = |text: &str, arguments: &[&str], status: i32, why: &str| {
+        fs_err::write(&path, text).unwrap();
+        let told = shop.told(arguments, status);
+        assert!(told.contains(why) && !told.contains("\nwritten: "), "{told}");
+        assert_eq!(fs_err::read_to_string(&path).unwrap(), text);
+    };
+    let other = text.replace("image", "rootfs_type = \"erofs\"\nimage");
+    refused(&other, &by_line, 1, "bad: the runtime (qemu) expects erofs, and this is ext4");
+    refused(text, &with, 2, "only parameters that were verified are written");
+    let zeros = "0".repeat(64);
+    let wrong = [&with[..], &["--root-hash", &zeros, "--salt", "00"]].concat();
+    refused(text, &wrong, 1, "the configuration was left as it was");
+    shop.told(&by_line, 0);
+    assert_ne!(fs_err::read_to_string(&path).unwrap(), text);
+    shop.image("super.img", &["--measured", "--variant", "super", "--verity-superblock"]);
+    refused(
+        text,
+        &["verify", "super.img", "--runtime-config", "configuration.toml", "--rewrite"],
+        2,
+        "only",
+    );
+    shop.put("etc/machine-id", "0123456789abcdef0123456789abcdef\n");
+    shop.image("x.img", MEASURED);
+    refused(text, &by_line, 1, "bad: /etc/machine-id holds a machine's identity");
+}
+
+#[test]
+fn k4_a_rewritten_configuration_keeps_its_links_its_mode_and_its_owner() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
+    let shop = Shop::new();
+    shop.image("x.img", MEASURED);
+    let (link, target) = (shop.path("configuration.toml"), shop.path("configuration-qemu.toml"));
+    fs_err::write(&target, "[hypervisor.qemu]\nkernel_verity_params = \"\"\n").unwrap();
+    std::os::unix::fs::symlink("configuration-qemu.toml", &link).unwrap();
+    fs_err::set_permissions(&target, PermissionsExt::from_mode(0o600)).unwrap();
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&target, Some(1234), Some(4321)).unwrap();
+    }
+    let before = fs_err::metadata(&target).unwrap();
+    let with = ["verify", "x.img", "--runtime-config", "configuration.toml", "--rewrite"];
+    shop.told(&[&with[..], &["--params-file", "root_hash_base.txt"]].concat(), 0);
+    let after = fs_err::metadata(&target).unwrap();
+    assert!(link.is_symlink() && after.len() > before.len());
+    let kept = |meta: &std::fs::Metadata| (meta.mode(), meta.uid(), meta.gid());
+    assert_eq!(kept(&after), kept(&before));
+}
+
+#[test]
+fn k4_a_hash_tree_behind_a_superblock_is_none_for_kata_s_runtime() {
+    let shop = Shop::new();
+    let asked = ["--measured", "--variant", "super", "--verity-superblock"];
+    let built = ["image", "--rootfs", "tree", "--init", "agent", "-o", "super.img"];
+    let told = shop.told(&[&built[..], &asked].concat(), 0);
+    assert!(told.contains("--verity-superblock: Kata's runtime expects no superblock"), "{told}");
+    let by_line = |name: &str| {
+        let text = "[hypervisor.qemu]\nkernel_verity_params = \"";
+        let line = fs_err::read_to_string(shop.path(&format!("root_hash_{name}.txt"))).unwrap();
+        fs_err::write(shop.path("c.toml"), format!("{text}{}\"\n", line.trim())).unwrap();
+        vec!["--params-file".to_owned(), format!("root_hash_{name}.txt")]
+    };
+    let verify = |name: &str, more: &[&str], status| {
+        let (file, line) = (format!("{name}.img"), by_line(name));
+        shop.told(&[&["verify", &file, &line[0], &line[1]], more].concat(), status)
+    };
+    let told = verify("super", &[], 0);
+    assert!(told.contains("warning: Kata's runtime cannot have this hash tree checked"), "{told}");
+    let told = verify("super", &["--runtime-config", "c.toml"], 1);
+    assert!(told.contains("bad: the runtime (qemu) would take the superblock"), "{told}");
+    shop.image("plain.img", &["--measured", "--variant", "plain"]);
+    let told = verify("plain", &["--runtime-config", "c.toml"], 0);
+    assert!(!told.contains("warning"), "{told}");
+}
+
+#[test]
+fn k4_what_a_runtime_would_start_is_what_the_file_is() {
+    let shop = Shop::new();
+    shop.image("img", &[]);
+    shop.image("gpt", &["--partition-table", "gpt"]);
+    shop.told(&["initrd", "--rootfs", "tree", "--init", "agent", "--output", "initrd"], 0);
+    let line = format!(
+        "root_hash={},salt=00,data_blocks=1,data_block_size=4096,hash_block_size=4096",
+        "0".repeat(64)
+    );
+    let measured = format!("initrd = \"x\"\nkernel_verity_params = {line:?}");
+    let cases = [
+        ("initrd", "initrd = \"x\"", None),
+        ("initrd", "", None),
+        (
+            "initrd",
+            "image = \"x\"",
+            Some("bad: the runtime (qemu) starts an image, and this is an initrd"),
+        ),
+        (
+            "initrd",
+            &measured,
+            Some("bad: the runtime (qemu) would check a hash tree, and an initrd has none"),
+        ),
+        (
+            "initrd",
+            "image = \"x\"\ninitrd = \"x\"",
+            Some("bad: the runtime (qemu) refuses to have both"),
+        ),
+        ("img", "image = \"x\"\ninitrd = \"\"\ndisable_image_nvdimm = false", None),
+        ("img", "", None),
+        (
+            "img",
+            "initrd = \"x\"",
+            Some("bad: the runtime (qemu) starts an initrd, and this is an image"),
+        ),
+        (
+            "img",
+            "image = \"x\"\ninitrd = \"x\"",
+            Some("bad: the runtime (qemu) refuses to have both"),
+        ),
+        ("gpt", "disable_image_nvdimm = true", None),
+        (
+            "gpt",
+            "disable_image_nvdimm = false",
+            Some("warning: the runtime (qemu) attaches images as persistent"),
+        ),
+    ];
+    for (file, text, says) in cases {
+        fs_err::write(shop.path("c.toml"), format!("[hypervisor.qemu]\n{text}\n")).unwrap();
+        let status = i32::from(says.is_some_and(|says| says.starts_with("bad")));
+        let told = shop.told(&["verify", file, "--runtime-config", "c.toml"], status);
+        assert_eq!(told.contains("the runtime (qemu)"), says.is_some(), "{file} {text}: {told}");
+        assert!(told.contains(says.unwrap_or_default()), "{file} {text}: {told}");
+    }
+}
+
+#[test]
+fn k3_bytes_that_belong_to_nothing_and_a_lost_header_are_told() {
+    let shop = Shop::new();
+    for (name, more) in [("mbr", MEASURED), ("gpt", &["--partition-table", "gpt"])] {
+        shop.image(name, more);
+        assert!(!shop.told(&["verify", name], 0).contains("is of no table"), "{name}");
+        shop.flip(name, 400 << 10);
+        let told = shop.told(&["verify", name], 0);
+        assert!(told.contains("warning: byte 409600 is of no table, header or part"), "{told}");
+        shop.flip(name, 400 << 10);
+        let last = fs_err::metadata(shop.path(name)).unwrap().len() - (32 << 10);
+        shop.flip(name, last);
+        let told = shop.told(&["verify", name], 0);
+        assert!(told.contains(&format!("warning: byte {last} is of no table")), "{told}");
+    }
+    let path = shop.path("mbr");
+    let mut bytes = fs_err::read(&path).unwrap();
+    bytes[4096..8192].fill(0);
+    fs_err::write(&path, bytes).unwrap();
+    let told = shop.told(&["verify", "mbr"], 1);
+    assert!(told.contains("bad: the NVDIMM header is lost"), "{told}");
+}
+
+#[test]
+fn an_extension_of_guests_gets_no_header_and_needs_no_init() {
+    let shop = Shop::new();
+    fs_err::remove_dir_all(shop.path("tree")).unwrap();
+    shop.put("etc/kata-extensions/components.toml", "schema_version = 1\n[paths]\na = \"etc/a\"\n");
+    shop.put("etc/a", "{}");
+    shop.image("x.img", &["--file-system", "erofs", "--measured"]);
+    let value = |name: &str| -> serde_json::Value {
+        serde_json::from_str(&shop.told(&["--json", "inspect", name], 0)).unwrap()
+    };
+    let extension = value("x.img");
+    assert_eq!(extension["nvdimm_block"], serde_json::Value::Null);
+    assert_eq!(extension["lacks"], serde_json::json!([]));
+    fs_err::write(shop.path("asked.toml"), "[image]\ndax-header = true\n").unwrap();
+    shop.image("asked.img", &["--recipe", "asked.toml"]);
+    assert_eq!(value("asked.img")["nvdimm_block"], 4096);
+    fs_err::remove_dir_all(shop.path("tree/etc/kata-extensions")).unwrap();
+    shop.image("none.img", &["--any-tree"]);
+    let none = value("none.img");
+    assert_eq!(none["nvdimm_block"], 4096);
+    assert_ne!(none["lacks"], serde_json::json!([]));
+    let refused = ["image", "--rootfs", "tree", "--init", "agent", "-o", "refused.img"];
+    assert!(shop.told(&refused, 1).contains("cannot start as a Kata guest"));
+}
+
+#[test]
+fn a_file_that_is_broken_or_not_there_is_named_and_told_apart_by_the_status() {
+    let shop = Shop::new();
+    fs_err::write(shop.path("broken.img"), "no guest").unwrap();
+    fs_err::write(shop.path("broken.lock"), "no lock").unwrap();
+    let verbs: [&[&str]; 3] = [&["inspect"], &["verify"], &["diff", "tree"]];
+    for verb in verbs {
+        for (name, status) in [("broken.img", 1), ("nowhere.img", 2)] {
+            let told = shop.told(&[verb, &[name]].concat(), status);
+            assert!(told.contains(name), "{verb:?}: {told}");
+        }
+    }
+    for (name, status) in [("broken.lock", 1), ("nowhere.lock", 2)] {
+        let told = shop.told(&["diff", name, name], status);
+        assert!(told.contains(name), "{told}");
+    }
 }
 
 #[test]

@@ -163,7 +163,7 @@ fn the_kernel_shows_every_file_as_the_tree_has_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("image");
     let image = write(&plan(&options()), &path, 2);
-    mounted::compare_inside(&Mount {
+    mounted::run_inside(&Mount {
         image: &path,
         at: image.file_system_at,
         kind: "xfs",

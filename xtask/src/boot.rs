@@ -56,9 +56,7 @@ pub(crate) fn run_alma() -> Outcome {
 
 /// Runs the task for another processor.
 pub(crate) fn run_foreign(architecture: &str) -> Outcome {
-    let mut program = peer::start("make");
-    program.args(["program", &format!("ARCH={architecture}")]).current_dir(peer::checkout());
-    peer::run(&mut program)?;
+    peer::build_program(&[format!("ARCH={architecture}")])?;
     in_folder(|work, mirrors| boot_all(architecture, FOREIGN_GUESTS, (work, mirrors)))
 }
 

@@ -20,15 +20,14 @@ pub(crate) fn run() -> Outcome {
     step("documentation", || {
         cargo(&["doc", "--workspace", "--no-deps", "--locked"], &[("RUSTDOCFLAGS", "-D warnings")])
     })?;
-    step("program", || {
-        peer::run(peer::start("make").arg("program").current_dir(peer::checkout()))
-    })?;
+    step("program", || peer::build_program(&[]))?;
     step_with("kill", PACKING, kill::run)?;
     step_with("faults", TRACING, || faults::run(&[]))?;
     step_with("repro", BECOMING, repro::run)?;
     step_with("parity", PEER, || parity::run(&[]))?;
     step_with("solver", CHOOSING, || solver::run(&[]))?;
     step_with("handlers", ALONE, || handlers::run(&[]))?;
+    step_with("emulated handlers", EMULATED, || handlers::run(&["emulated"]))?;
     step_with("boot", MACHINE, boot::run)
 }
 
@@ -81,6 +80,13 @@ const PEER: &[Need] = &[
 const CHOOSING: &[Need] =
     &[Need::Tool("dnf", "dnf"), Need::Tool("zypper", "zypper"), Need::Root, Need::Room(500)];
 const ALONE: &[Need] = &[Need::Tool("apt-get", "apt"), Need::Root, Need::Sandbox, Need::Room(3000)];
+const EMULATED: &[Need] = &[
+    Need::Tool("apt-get", "apt"),
+    Need::Tool("qemu-s390x-static", "qemu-user-static"),
+    Need::Root,
+    Need::Sandbox,
+    Need::Room(3000),
+];
 const MACHINE: &[Need] = &[Need::Tool("apt-get", "apt"), Need::Sandbox, Need::Room(4000)];
 
 /// A step that needs something of the host.

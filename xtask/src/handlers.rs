@@ -1,29 +1,129 @@
 //! Debian's trees made by the built-in handlers against those that packages' own programs make in the
-//! sandbox: same packages, same release, this processor.
+//! sandbox: same packages, same release, this processor and others, whose programs Debian's static
+//! emulators run.
 //!
 //! `tests/parity/handlers.toml` lists what may differ and why; any other difference fails the task.
 
-use crate::parity::{self, CASES, Case};
-use crate::{Outcome, peer, say};
+use std::path::Path;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Instant;
 
-/// Runs the named cases, or all.
-pub(crate) fn run(names: &[&str]) -> Outcome {
+use crate::needs::{self, Need};
+use crate::parity::{self, CASES, Case, Known};
+use crate::peer::{self, Mirrors};
+use crate::{Outcome, say};
+
+/// Processors, and what runs their programs on another one.
+const EMULATORS: [(&str, Need); 4] = [
+    ("x86_64", Need::Tool("qemu-x86_64-static", "qemu-user-static")),
+    ("aarch64", Need::Tool("qemu-aarch64-static", "qemu-user-static")),
+    ("ppc64le", Need::Tool("qemu-ppc64le-static", "qemu-user-static")),
+    ("s390x", Need::Tool("qemu-s390x-static", "qemu-user-static")),
+];
+
+/// The case that the word `emulated` means: emulators are slow, and this one has the fewest packages.
+const EMULATED: &str = "trixie-agent";
+
+/// How many comparisons go on at once: scripts run one after the other.
+const AT_ONCE: usize = 2;
+
+/// Packages for other processors come from the release alone: a mirror in front of an archive, as CI may
+/// have it, need not have its other suites for all of them.
+const FOREIGN_LINES: &str = "sources.release-only = true\n";
+
+/// A comparison: its name, what is built, and for which processor, if for another one.
+struct Comparison {
+    name: String,
+    case: &'static Case,
+    foreign: Option<(&'static str, Need)>,
+}
+
+/// Runs the named cases; `emulated`, which is one for each other processor; `all`; or, if none is named,
+/// those of this processor.
+pub(crate) fn run(words: &[&str]) -> Outcome {
     let known = parity::known("handlers.toml")?;
     let mirrors = peer::host_mirrors()?;
+    let comparisons = wanted(words)?;
     let work = std::env::temp_dir().join(format!("osbuilder-handlers-{}", std::process::id()));
-    fs_err::create_dir_all(&work)?;
-    let wanted = |case: &&Case| names.is_empty() || names.contains(&case.name);
-    let mut failed = Vec::new();
-    for case in CASES.iter().filter(wanted) {
-        let tree = |who| parity::our_tree(case, &mirrors, &work, &["--scripts", who]);
-        let (handlers, programs) = (tree("built-in")?, tree("programs")?);
-        let unexplained = parity::compare(case.name, (&handlers, &programs), &known);
-        say(&format!("handlers {}: {} unexplained differences", case.name, unexplained.len()));
-        unexplained.iter().for_each(|line| say(&format!("  {line}")));
-        if !unexplained.is_empty() {
-            failed.push(case.name);
+    let failed = Mutex::new(Vec::new());
+    let rest = Mutex::new(comparisons.iter());
+    let next = || rest.lock().expect("nobody panics with it").next();
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(comparison) = next() {
+                    let outcome = comparison.run((&mirrors, &known), &work);
+                    if let Err(error) = outcome {
+                        say(&format!("handlers {}: {error}", comparison.name));
+                        failed.lock().expect("nobody panics with it").push(&*comparison.name);
+                    }
+                }
+            });
         }
-    }
+    });
     fs_err::remove_dir_all(&work)?;
+    let failed = failed.into_inner().expect("nobody panics with it");
     if failed.is_empty() { Ok(()) } else { Err(format!("differ: {}", failed.join(", ")).into()) }
+}
+
+impl Comparison {
+    /// Builds both trees in a folder of their own, below `work`.
+    fn run(&self, (mirrors, known): (&Mirrors, &[Known]), work: &Path) -> Outcome {
+        let (cache, work) = (&work.join("cache"), &work.join(&self.name));
+        fs_err::create_dir_all(work)?;
+        let Self { name, case, foreign } = self;
+        let lines = if foreign.is_some() { FOREIGN_LINES } else { "" };
+        let tree = |who| {
+            let mut options = vec!["--scripts", who];
+            options.extend(foreign.iter().flat_map(|(processor, _)| ["--arch", processor]));
+            parity::our_tree(case, mirrors, (work, cache), (lines, &options))
+        };
+        let handlers = tree("built-in")?;
+        let began = Instant::now();
+        let programs = tree("programs")?;
+        let took = began.elapsed().as_secs();
+        let unexplained = parity::compare(name, (&handlers, &programs), known);
+        let count = unexplained.len();
+        say(&format!("handlers {name}: {count} unexplained differences; programs took {took} s"));
+        unexplained.iter().for_each(|line| say(&format!("  {line}")));
+        fs_err::remove_dir_all(work)?;
+        if count == 0 { Ok(()) } else { Err("the trees differ".into()) }
+    }
+}
+
+/// What the words mean; each has to mean something, and what it needs has to be here.
+fn wanted(words: &[&str]) -> Result<Vec<Comparison>, Box<dyn std::error::Error>> {
+    let mut all = comparisons();
+    let is_known = |word: &str| ["all", "emulated"].contains(&word) || names(&all).contains(&word);
+    if let Some(unknown) = words.iter().find(|word| !is_known(word)) {
+        let names = names(&all).join(", ");
+        return Err(format!("no case {unknown}; there are all, emulated, {names}").into());
+    }
+    all.retain(|Comparison { name, case, foreign }| {
+        words.is_empty() && foreign.is_none()
+            || words.contains(&"all")
+            || words.contains(&"emulated") && foreign.is_some() && case.name == EMULATED
+            || words.contains(&name.as_str())
+    });
+    let needs: Vec<Need> = all.iter().filter_map(|one| one.foreign.map(|(_, need)| need)).collect();
+    let missing = needs::missing(&needs);
+    if missing.is_empty() { Ok(all) } else { Err(missing.join("; ").into()) }
+}
+
+fn names(comparisons: &[Comparison]) -> Vec<&str> {
+    comparisons.iter().map(|comparison| comparison.name.as_str()).collect()
+}
+
+fn comparisons() -> Vec<Comparison> {
+    let own = |case: &'static Case| Comparison { name: case.name.to_owned(), case, foreign: None };
+    let mut all: Vec<Comparison> = CASES.iter().map(own).collect();
+    for emulator in EMULATORS.into_iter().filter(|(name, _)| *name != std::env::consts::ARCH) {
+        all.extend(CASES.iter().map(|case| Comparison {
+            name: format!("{}-{}", case.name, emulator.0),
+            case,
+            foreign: Some(emulator),
+        }));
+    }
+    all
 }

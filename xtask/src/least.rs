@@ -12,31 +12,10 @@ use std::path::Path;
 use osbuilder_testkit::alpine::{self, Algorithm, Entry, Key, Package};
 
 use crate::Outcome;
-use crate::small::{Small, write_index};
+use crate::small::{self, Small, write_index};
 
-const DEBIAN: &str = r#"
-distribution = "debian"
-version = "bookworm"
-packages = ["small-service"]
-sources.release-only = true
-sources.insecure = true
-image.alignment-mib = 2
-"#;
-
-const ALPINE: &str = r#"
-distribution = "alpine"
-version = "3.19"
-packages = ["small-service"]
-image.alignment-mib = 2
-"#;
-
-const AZURE: &str = r#"
-distribution = "azurelinux"
-version = "2.0"
-packages = ["small-service"]
-sources.insecure = true
-image.alignment-mib = 2
-"#;
+/// What recipes of this archive say besides: the smallest image.
+const SMALL_IMAGE: &str = "image.alignment-mib = 2\n";
 
 const SPEC: &str = "\
 Name: small-service
@@ -74,25 +53,6 @@ true
 %dir /var
 ";
 
-const BASE: &str = "\
-Package: small-base
-Version: 1.0
-Architecture: amd64
-Maintainer: Nobody <nobody@example.org>
-Essential: yes
-Priority: required
-Description: a shell
-";
-
-const SERVICE: &str = "\
-Package: small-service
-Version: 1.0
-Architecture: all
-Maintainer: Nobody <nobody@example.org>
-Depends: small-base
-Description: a script and a file of each kind
-";
-
 const POSTINST: &str = "\
 #!/bin/sh
 set -e
@@ -111,13 +71,14 @@ const SHARE: &str = "usr/share/small";
 /// When dpkg-deb or dpkg-scanpackages is missing or fails.
 pub(crate) fn debian(folder: &Path) -> Result<Small, Box<dyn std::error::Error>> {
     let archive = folder.join("archive");
-    let small = make(folder, DEBIAN, &[format!("--mirror=file://{}", archive.display())])?;
+    let small = make(folder, small::RECIPE, &[format!("--mirror=file://{}", archive.display())])?;
     let (base, service) = (folder.join("base"), folder.join("service"));
     lay_out_base(&base)?;
     fs_err::create_dir_all(base.join("usr/bin"))?;
     lay_out_service(&service)?;
-    small.pack(&base, BASE, &[])?;
-    small.pack(&service, SERVICE, &[("postinst", POSTINST), ("conffiles", "/etc/small.conf\n")])?;
+    small.pack(&base, small::BASE_CONTROL, &[])?;
+    let more = [("postinst", POSTINST), ("conffiles", "/etc/small.conf\n")];
+    small.pack(&service, small::SERVICE_CONTROL, &more)?;
     write_index(&archive)?;
     Ok(small)
 }
@@ -131,7 +92,7 @@ pub(crate) fn alpine(folder: &Path) -> Result<Small, Box<dyn std::error::Error>>
     let (medium, public) = (folder.join("medium"), folder.join(&key.name));
     let sources =
         [format!("--mirror=file://{}", medium.display()), format!("--key={}", public.display())];
-    let small = make(folder, ALPINE, &sources)?;
+    let small = make(folder, small::ALPINE, &sources)?;
     let directories = PLACES.into_iter().map(Entry::directory);
     let base = directories.fold(Package::empty("small-base", "1.0-r0"), Package::with);
     let base = base.with(Entry::directory("usr")).with(Entry::file("bin/sh", 0o755, &shell()));
@@ -158,7 +119,7 @@ pub(crate) fn alpine(folder: &Path) -> Result<Small, Box<dyn std::error::Error>>
 /// When rpmbuild or createrepo_c is missing or fails.
 pub(crate) fn azure(folder: &Path) -> Result<Small, Box<dyn std::error::Error>> {
     let repository = folder.join("repository");
-    let small = make(folder, AZURE, &[format!("--mirror=file://{}", repository.display())])?;
+    let small = make(folder, small::AZURE, &[format!("--mirror=file://{}", repository.display())])?;
     let files = folder.join("files");
     lay_out_base(&files)?;
     lay_out_service(&files)?;
@@ -169,7 +130,7 @@ pub(crate) fn azure(folder: &Path) -> Result<Small, Box<dyn std::error::Error>> 
 fn make(folder: &Path, recipe: &str, sources: &[String]) -> Result<Small, std::io::Error> {
     use std::os::unix::fs::PermissionsExt;
     fs_err::create_dir_all(folder)?;
-    fs_err::write(folder.join("recipe.toml"), recipe)?;
+    fs_err::write(folder.join("recipe.toml"), format!("{recipe}{SMALL_IMAGE}"))?;
     // What the agent does is nothing here either.
     let agent = folder.join("agent");
     fs_err::write(&agent, shell())?;

@@ -41,7 +41,8 @@ usage: cargo xtask TASK
   test               every check
   boot [ARCH | alma] build guests for both inits and start them, perhaps of another processor
   parity [CASE …]    compare our trees path by path with mmdebstrap's, apk's, dnf's, zypper's (needs root)
-  handlers [CASE …]  compare trees made by built-in handlers with those of the sandbox
+  handlers [CASE …]  compare trees made by built-in handlers with those of the sandbox; `emulated` are
+                     cases of other processors, `all` takes an hour
   solver [NUMBER]    compare our choice of rpm packages with dnf's and zypper's (needs root)
   processors         build Alpine's guests for every processor, scripts by emulators
   repro              build twice under different conditions and compare bytes (needs root)
@@ -54,30 +55,43 @@ usage: cargo xtask TASK
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let outcome = match words.as_slice() {
-        ["test"] => check::run(),
-        ["boot"] => boot::run(),
-        ["boot", "alma"] => boot::run_alma(),
-        ["boot", architecture] => boot::run_foreign(architecture),
-        ["parity", cases @ ..] => parity::run(cases),
-        ["handlers", cases @ ..] => handlers::run(cases),
-        ["solver", words @ ..] => solver::run(words),
-        ["repro"] => repro::run(),
-        ["processors"] => processors::run(),
-        ["kill"] => kill::run(),
-        ["faults", families @ ..] => faults::run(families),
-        ["fuzz", words @ ..] => fuzz::run(words),
-        ["bench"] => bench::run(),
-        ["bench", "rpm"] => bench::run_rpm(),
-        _ => Err(USAGE.into()),
-    };
-    match outcome {
+    match run(&words) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&error.to_string());
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(words: &[&str]) -> Outcome {
+    match words {
+        ["test"] => check::run(),
+        ["boot", architecture] if *architecture != "alma" => boot::run_foreign(architecture),
+        [task, words @ ..] => with_program(task, words),
+        [] => Err(USAGE.into()),
+    }
+}
+
+/// Runs a task that tries the program, which is built as it stands now.
+fn with_program(task: &str, words: &[&str]) -> Outcome {
+    let task: Box<dyn Fn() -> Outcome> = match (task, words) {
+        ("boot", []) => Box::new(boot::run),
+        ("boot", ["alma"]) => Box::new(boot::run_alma),
+        ("parity", cases) => Box::new(|| parity::run(cases)),
+        ("handlers", cases) => Box::new(|| handlers::run(cases)),
+        ("solver", words) => Box::new(|| solver::run(words)),
+        ("repro", []) => Box::new(repro::run),
+        ("processors", []) => Box::new(processors::run),
+        ("kill", []) => Box::new(kill::run),
+        ("faults", families) => Box::new(|| faults::run(families)),
+        ("fuzz", words) => Box::new(|| fuzz::run(words)),
+        ("bench", []) => Box::new(bench::run),
+        ("bench", ["rpm"]) => Box::new(bench::run_rpm),
+        _ => return Err(USAGE.into()),
+    };
+    peer::build_program(&[])?;
+    task()
 }
 
 /// Writes a line to standard output.

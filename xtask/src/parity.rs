@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use osbuilder::store::directory;
 use osbuilder::tree::{Inode, Kind, Tree, escape};
@@ -86,7 +86,9 @@ pub(crate) fn run(names: &[&str]) -> Outcome {
     for case in CASES.iter().filter(|case| wanted(case.name)) {
         let mirrors = peer::host_mirrors()?;
         let theirs = peer_tree(case, &mirrors, &work)?;
-        judge(case.name, &our_tree(case, &mirrors, &work, &[])?, &theirs);
+        let ours = our_rootfs(case, &mirrors, (&work, &work.join("cache")), ("", &[]))?;
+        audit(&ours)?;
+        judge(case.name, &read_and_remove(&ours)?, &theirs);
     }
     parity_alpine::run(&wanted, &work, &mut judge)?;
     parity_rpm::run(&wanted, &work, &mut judge)?;
@@ -139,20 +141,42 @@ fn peer_tree(
     read_and_remove(&target)
 }
 
-/// The tree that we make of a case's packages, with further options.
+/// dpkg finds nothing to be done in a tree, and no file that is not as its package has it.
+fn audit(root: &Path) -> Outcome {
+    for question in ["--audit", "--verify"] {
+        let mut dpkg = peer::start("dpkg");
+        let answer = dpkg.arg(format!("--root={}", root.display())).arg(question).output()?;
+        if !answer.status.success() || !answer.stdout.is_empty() {
+            let told = String::from_utf8_lossy(&answer.stdout).into_owned();
+            return Err(format!("dpkg {question}: {}\n{told}", answer.status).into());
+        }
+    }
+    Ok(())
+}
+
+/// The tree that we make of a case's packages, with further lines of the recipe, and options.
 ///
 /// # Errors
 /// When the build fails.
 pub(crate) fn our_tree(
     case: &Case,
     mirrors: &Mirrors,
-    work: &Path,
-    options: &[&str],
+    (work, cache): (&Path, &Path),
+    (lines, options): (&str, &[&str]),
 ) -> Result<Tree, Box<dyn std::error::Error>> {
+    read_and_remove(&our_rootfs(case, mirrors, (work, cache), (lines, options))?)
+}
+
+fn our_rootfs(
+    case: &Case,
+    mirrors: &Mirrors,
+    (work, cache): (&Path, &Path),
+    (lines, options): (&str, &[&str]),
+) -> Result<PathBuf, Box<dyn std::error::Error>> {
     let target = work.join("ours");
     let recipe = work.join("recipe.toml");
     let packages: Vec<String> = case.packages.iter().map(|name| format!("{name:?}")).collect();
-    fs_err::write(&recipe, format!("packages = [{}]\n", packages.join(", ")))?;
+    fs_err::write(&recipe, format!("packages = [{}]\n{lines}", packages.join(", ")))?;
     let mut command = peer::start(peer::osbuilder());
     command
         .args(["rootfs", "debian", "--version", case.codename, "--rootfs-only"])
@@ -161,14 +185,14 @@ pub(crate) fn our_tree(
         .arg("--recipe")
         .arg(&recipe)
         .arg("--cache")
-        .arg(work.join("cache"))
+        .arg(cache)
         .arg("--output")
         .arg(&target)
         .arg("--lock")
         .arg(work.join("ours.lock"));
     peer::run(&mut command)?;
     fs_err::remove_file(work.join("ours.lock"))?;
-    read_and_remove(&target)
+    Ok(target)
 }
 
 /// Reads a tree from the disk, where it is no longer needed then.
@@ -180,10 +204,13 @@ pub(crate) fn read_and_remove(target: &Path) -> Result<Tree, Box<dyn std::error:
 
 /// What is compared, as one line for each path.
 fn describe(tree: &Tree) -> BTreeMap<String, String> {
-    tree.walk().map(|(path, _, inode)| (path.to_string(), one_line(inode))).collect()
+    let links = tree.hard_links();
+    let names = |id| links.get(&id).copied().unwrap_or(1);
+    tree.walk().map(|(path, id, inode)| (path.to_string(), one_line(inode, names(id)))).collect()
 }
 
-fn one_line(inode: &Inode) -> String {
+/// An inode that has so many names.
+fn one_line(inode: &Inode, names: u32) -> String {
     let what = match &inode.kind {
         Kind::Directory(_) => "directory".to_owned(),
         Kind::Regular(content) => format!("file {} bytes {}", content.size(), content.digest()),
@@ -196,6 +223,8 @@ fn one_line(inode: &Inode) -> String {
     let meta = &inode.meta;
     // The mode of a symbolic link means nothing to Linux.
     let mode = if matches!(inode.kind, Kind::Symlink(_)) { 0o777 } else { meta.mode };
-    let xattrs: Vec<String> = meta.xattrs.keys().map(|name| escape(name)).collect();
-    format!("{what} {mode:04o} {}:{} {}", meta.uid, meta.gid, xattrs.join(","))
+    let attribute =
+        |(name, value): (&Vec<u8>, &Vec<u8>)| format!("{}={}", escape(name), escape(value));
+    let xattrs: Vec<String> = meta.xattrs.iter().map(attribute).collect();
+    format!("{what} {mode:04o} {}:{} names {names} {}", meta.uid, meta.gid, xattrs.join(","))
 }

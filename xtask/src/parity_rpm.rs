@@ -134,15 +134,33 @@ pub(crate) fn run(
         };
         let repository = format!("file://{}", repository.display());
         let (ours, theirs) = (place.ours(case, &repository)?, place.theirs(case, &repository)?);
-        for question in ["-qa --qf '%{NEVRA}\\n'", "-Va --nomtime"] {
-            let (our, their) = (place.ask(&ours, question)?, place.ask(&theirs, question)?);
-            if our != their {
-                return Err(format!("{}: rpm {question}: {our}\n  not: {their}", case.name).into());
-            }
-        }
-        say(&format!("parity {}: rpm says the same of both trees", case.name));
+        let ask = |tree: &Path, question: &str| place.ask(tree, question);
+        says_the_same(case.name, QUESTIONS, (ours.as_path(), theirs.as_path()), ask)?;
         judge(case.name, &read_and_remove(&ours)?, &read_and_remove(&theirs)?);
     }
+    Ok(())
+}
+
+/// What the real rpm is asked of both trees.
+const QUESTIONS: &[&str] = &["-qa --qf '%{NEVRA}\\n'", "-Va --nomtime"];
+
+/// Asks the real rpm each question of our tree and of theirs.
+///
+/// # Errors
+/// When it cannot be asked, or the answers differ.
+pub(crate) fn says_the_same<T: ?Sized>(
+    name: &str,
+    questions: &[&str],
+    (ours, theirs): (&T, &T),
+    ask: impl Fn(&T, &str) -> Result<String, Box<dyn std::error::Error>>,
+) -> Outcome {
+    for question in questions {
+        let (our, their) = (ask(ours, question)?, ask(theirs, question)?);
+        if our != their {
+            return Err(format!("{name}: rpm: {question}: {our}\n  not: {their}").into());
+        }
+    }
+    say(&format!("parity {name}: rpm says the same of both trees"));
     Ok(())
 }
 

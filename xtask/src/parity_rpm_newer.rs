@@ -10,7 +10,7 @@ use std::process::Command;
 use osbuilder::tree::Tree;
 
 use crate::parity::read_and_remove;
-use crate::{Outcome, parity_rpm, peer, say};
+use crate::{Outcome, parity_rpm, peer};
 
 /// One comparison: what is installed, as which distribution, whose rpm is asked what of the result.
 struct Case {
@@ -59,13 +59,8 @@ pub(crate) fn run(
         fs_err::write(place.path("root/root/.rpmmacros"), case.macros)?;
         place.ours(case)?;
         place.theirs(case)?;
-        for question in case.questions {
-            let (our, their) = (place.ask("ours", question)?, place.ask("theirs", question)?);
-            if our != their {
-                return Err(format!("{}: {question}: {our}\n  not: {their}", case.name).into());
-            }
-        }
-        say(&format!("parity {}: rpm says the same of both trees", case.name));
+        let ask = |tree: &str, question: &str| place.ask(tree, question);
+        parity_rpm::says_the_same(case.name, case.questions, ("ours", "theirs"), ask)?;
         let [ours, theirs] = ["root/srv/ours", "root/srv/theirs"].map(|tree| place.path(tree));
         judge(case.name, &read_and_remove(&ours)?, &read_and_remove(&theirs)?);
     }

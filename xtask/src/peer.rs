@@ -80,6 +80,16 @@ pub(crate) fn target() -> PathBuf {
     xtask.ancestors().nth(2).expect("xtask lies in target/PROFILE/").to_owned()
 }
 
+/// Builds the program and what lies beside it, as `make program` with these variables does.
+///
+/// # Errors
+/// When it cannot be built.
+pub(crate) fn build_program(variables: &[String]) -> Result<(), Box<dyn std::error::Error>> {
+    let mut make = start("make");
+    make.arg("program").args(variables).current_dir(checkout());
+    run(make.env("CARGO_TARGET_DIR", target()))
+}
+
 /// The osbuilder program that cargo builds for release.
 pub(crate) fn osbuilder() -> PathBuf {
     target().join("release").join("osbuilder")

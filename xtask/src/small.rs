@@ -91,13 +91,14 @@ impl Form {
 }
 
 /// What is built from Alpine's.
-const ALPINE: &str = r#"
+pub(crate) const ALPINE: &str = r#"
 distribution = "alpine"
 version = "3.19"
 packages = ["small-service"]
 "#;
 
-const RECIPE: &str = r#"
+/// What is built from Debian's.
+pub(crate) const RECIPE: &str = r#"
 distribution = "debian"
 version = "bookworm"
 packages = ["small-service"]
@@ -106,7 +107,7 @@ sources.insecure = true
 "#;
 
 /// What is built from Azure Linux'.
-const AZURE: &str = r#"
+pub(crate) const AZURE: &str = r#"
 distribution = "azurelinux"
 version = "2.0"
 packages = ["small-service"]
@@ -167,7 +168,8 @@ cat > /var/lib/watched
 %dir /var/lib
 "#;
 
-const BASE_CONTROL: &str = "\
+/// The package with the shell, of Debian's kind.
+pub(crate) const BASE_CONTROL: &str = "\
 Package: small-base
 Version: 1.0
 Architecture: amd64
@@ -177,7 +179,8 @@ Priority: required
 Description: a shell and little else
 ";
 
-const SERVICE_CONTROL: &str = "\
+/// The package with all the rest.
+pub(crate) const SERVICE_CONTROL: &str = "\
 Package: small-service
 Version: 2:1.0~rc1-1
 Architecture: all

@@ -234,7 +234,7 @@ fn verified(bytes: &[u8]) -> Option<String> {
     let data = good[MIB..hashes(&good)].to_vec();
     let (parameters, _) = image::verity::measure(&data, &SALT, 1).unwrap();
     let manner = (false, std::num::NonZeroUsize::MIN);
-    match inspect::verify(&bytes.to_vec(), &Claim::Parameters(parameters), None, manner) {
+    match inspect::verify(&bytes.to_vec(), &Claim::Parameters(parameters), manner) {
         Ok(verdict) if verdict.is_good() => None,
         Ok(verdict) => Some(verdict.findings[0].what.clone()),
         Err(error) => Some(error.to_string()),
