@@ -22,8 +22,9 @@ const EMULATORS: [(&str, Need); 4] = [
     ("s390x", Need::Tool("qemu-s390x-static", "qemu-user-static")),
 ];
 
-/// The case that the word `emulated` means: emulators are slow, and this one has the fewest packages.
-const EMULATED: &str = "trixie-agent";
+/// The cases that the word `emulated` means, of which the first one is taken that the mirror serves whole:
+/// emulators are slow, and these have the fewest packages.
+const EMULATED: [&str; 2] = ["trixie-agent", "bookworm-agent"];
 
 /// How many comparisons go on at once: scripts run one after the other.
 const AT_ONCE: usize = 2;
@@ -44,8 +45,9 @@ struct Comparison {
 pub(crate) fn run(words: &[&str]) -> Outcome {
     let known = parity::known("handlers.toml")?;
     let mirrors = peer::host_mirrors()?;
-    let comparisons = wanted(words)?;
     let work = std::env::temp_dir().join(format!("osbuilder-handlers-{}", std::process::id()));
+    fs_err::create_dir_all(&work)?;
+    let comparisons = wanted(words, |one| is_served(one, &mirrors, &work))?;
     let failed = Mutex::new(Vec::new());
     let rest = Mutex::new(comparisons.iter());
     let next = || rest.lock().expect("nobody panics with it").next();
@@ -56,7 +58,8 @@ pub(crate) fn run(words: &[&str]) -> Outcome {
                     let outcome = comparison.run((&mirrors, &known), &work);
                     if let Err(error) = outcome {
                         say(&format!("handlers {}: {error}", comparison.name));
-                        failed.lock().expect("nobody panics with it").push(&*comparison.name);
+                        let line = format!("{}: {error}", comparison.name);
+                        failed.lock().expect("nobody panics with it").push(line);
                     }
                 }
             });
@@ -64,7 +67,7 @@ pub(crate) fn run(words: &[&str]) -> Outcome {
     });
     fs_err::remove_dir_all(&work)?;
     let failed = failed.into_inner().expect("nobody panics with it");
-    if failed.is_empty() { Ok(()) } else { Err(format!("differ: {}", failed.join(", ")).into()) }
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("\n").into()) }
 }
 
 impl Comparison {
@@ -93,22 +96,78 @@ impl Comparison {
 }
 
 /// What the words mean; each has to mean something, and what it needs has to be here.
-fn wanted(words: &[&str]) -> Result<Vec<Comparison>, Box<dyn std::error::Error>> {
+fn wanted(
+    words: &[&str],
+    is_served: impl Fn(&Comparison) -> Result<bool, Box<dyn std::error::Error>>,
+) -> Result<Vec<Comparison>, Box<dyn std::error::Error>> {
     let mut all = comparisons();
     let is_known = |word: &str| ["all", "emulated"].contains(&word) || names(&all).contains(&word);
     if let Some(unknown) = words.iter().find(|word| !is_known(word)) {
         let names = names(&all).join(", ");
         return Err(format!("no case {unknown}; there are all, emulated, {names}").into());
     }
-    all.retain(|Comparison { name, case, foreign }| {
+    let emulated =
+        if words.contains(&"emulated") { emulated(&all, is_served)? } else { Vec::new() };
+    all.retain(|Comparison { name, foreign, .. }| {
         words.is_empty() && foreign.is_none()
             || words.contains(&"all")
-            || words.contains(&"emulated") && foreign.is_some() && case.name == EMULATED
             || words.contains(&name.as_str())
+            || emulated.contains(name)
     });
     let needs: Vec<Need> = all.iter().filter_map(|one| one.foreign.map(|(_, need)| need)).collect();
     let missing = needs::missing(&needs);
     if missing.is_empty() { Ok(all) } else { Err(missing.join("; ").into()) }
+}
+
+/// The names of one comparison for each other processor.
+fn emulated(
+    all: &[Comparison],
+    is_served: impl Fn(&Comparison) -> Result<bool, Box<dyn std::error::Error>>,
+) -> Result<Vec<String>, Box<dyn std::error::Error>> {
+    let others = EMULATORS.iter().filter(|(name, _)| *name != std::env::consts::ARCH);
+    let first = |(processor, _): &(&str, Need)| {
+        for name in EMULATED.map(|case| format!("{case}-{processor}")) {
+            let one = all.iter().find(|one| one.name == name).expect("there is one for each case");
+            if is_served(one)? {
+                return Ok(name);
+            }
+        }
+        Err(format!("the host's mirror serves neither of {EMULATED:?} for {processor}").into())
+    };
+    others.map(first).collect()
+}
+
+/// Whether the mirror has the lists that the signed release file names. One that is behind with the
+/// processors that few ask for has others.
+fn is_served(
+    one: &Comparison,
+    mirrors: &Mirrors,
+    work: &Path,
+) -> Result<bool, Box<dyn std::error::Error>> {
+    let (processor, _) = one.foreign.expect("only those are looked up");
+    let recipe = work.join("release-only.toml");
+    fs_err::write(&recipe, FOREIGN_LINES)?;
+    let mut command = peer::start(peer::osbuilder());
+    command.args([
+        "lock",
+        "debian",
+        "--version",
+        one.case.codename,
+        "--arch",
+        processor,
+        "--mirror",
+    ]);
+    command.arg(&mirrors.archive).arg("--recipe").arg(&recipe);
+    command.arg("--cache").arg(work.join("cache")).arg("--lock").arg(work.join("scratch.lock"));
+    let output = command.output()?;
+    let words = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() && !words.contains("no mirror serves") {
+        return Err(format!("{}: {words}", one.name).into());
+    }
+    if !output.status.success() {
+        say(&format!("handlers {}: not compared, the mirror is behind: {words}", one.name));
+    }
+    Ok(output.status.success())
 }
 
 fn names(comparisons: &[Comparison]) -> Vec<&str> {

@@ -21,7 +21,7 @@ use crate::{parity_alpine, parity_rpm, parity_rpm_newer};
 /// One comparison.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    codename: &'static str,
+    pub(crate) codename: &'static str,
     packages: &'static [&'static str],
 }
 

@@ -149,10 +149,7 @@ impl Reader<'_> {
             match self.object(snapshot, (&path, entry), mirrors) {
                 Ok(digest) => return self.unpack((&path, form), digest, plain),
                 Err(refusal) => {
-                    let absent = matches!(
-                        &refusal,
-                        Refusal::Object(object::Failure::Transport(error)) if error.is_absent()
-                    );
+                    let absent = matches!(&refusal, Refusal::Object(failure) if is_absent(failure));
                     // A form that is merely not there gives way to what another one says.
                     if failure.is_none() || !absent {
                         failure = Some(refusal);
@@ -193,19 +190,22 @@ impl Reader<'_> {
                 path.rsplit_once('/').map_or(String::new(), |(parent, _)| format!("{parent}/"));
             names.insert(0, format!("{folder}{parent}by-hash/SHA256/{digest}"));
         }
-        let mut first = None;
+        let mut worst = None;
         for mirror in mirrors {
             for name in &names {
                 match object::bring((self.transport, store), &mirror.join(name), wanted) {
                     Ok(digest) => return Ok(digest),
                     Err(fatal @ object::Failure::Store { .. }) => return Err(fatal.into()),
-                    Err(failure) => {
-                        first.get_or_insert(failure);
-                    }
+                    // That a mirror has another file under this name says more than that it has
+                    // none under the other.
+                    Err(failure) => match &worst {
+                        Some(known) if !is_absent(known) => {}
+                        _ => worst = Some(failure),
+                    },
                 }
             }
         }
-        Err(first.map_or_else(|| Refusal::NoIndex(format!("{path} in the cache")), Refusal::Object))
+        Err(worst.map_or_else(|| Refusal::NoIndex(format!("{path} in the cache")), Refusal::Object))
     }
 
     fn unpack(
@@ -255,6 +255,11 @@ impl Reader<'_> {
         }
         Err(refusal.expect("at least one form was tried"))
     }
+}
+
+/// Whether a mirror merely has no such file.
+fn is_absent(failure: &object::Failure) -> bool {
+    matches!(failure, object::Failure::Transport(error) if error.is_absent())
 }
 
 /// How an index is compressed.
