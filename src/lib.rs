@@ -35,7 +35,7 @@ pub mod unpack;
 mod workshop;
 
 pub use output::{check_guest, write_image, write_initrd, write_rootfs};
-pub use workshop::{Error, Guest, Workshop};
+pub use workshop::{Error, Guest, HostFiles, Workshop};
 
 use event::{Event, Stage};
 use lock::Lock;
@@ -173,15 +173,26 @@ pub fn choose_and_install(
     }
 }
 
+/// Brings the files of the host that a recipe names into the store. Done first, it says before any
+/// other work what cannot be used.
+///
+/// # Errors
+/// [`Error::Input`], [`Error::Tarball`], [`Error::Unnamed`], [`Error::NoProbe`], [`Error::Store`].
+pub fn host_files(recipe: &Recipe, workshop: &Workshop<'_>) -> Result<HostFiles, Error> {
+    workshop.stage(Stage::Read, || workshop.host_files(recipe))
+}
+
 /// Makes installed packages a Kata guest.
 ///
 /// # Errors
-/// [`Error::Input`] for files of the host that cannot be read, [`Error::Provision`].
-pub fn provision(guest: Guest, recipe: &Recipe, workshop: &Workshop<'_>) -> Result<Guest, Error> {
-    workshop.stage(Stage::Provision, || {
-        let inputs = workshop.inputs(recipe)?;
-        inputs.provision(guest, recipe)
-    })
+/// [`Error::Provision`].
+pub fn provision(
+    guest: Guest,
+    files: &HostFiles,
+    recipe: &Recipe,
+    workshop: &Workshop<'_>,
+) -> Result<Guest, Error> {
+    workshop.stage(Stage::Provision, || files.provision(guest, recipe))
 }
 
 /// Installs Kata's parts into a tree that was not made from packages here.
@@ -191,12 +202,10 @@ pub fn provision(guest: Guest, recipe: &Recipe, workshop: &Workshop<'_>) -> Resu
 pub fn provision_only(
     guest: Guest,
     contents: &dyn tree::Contents,
-    recipe: &Recipe,
-    workshop: &Workshop<'_>,
+    files: &HostFiles,
+    (recipe, workshop): (&Recipe, &Workshop<'_>),
 ) -> Result<Guest, Error> {
-    workshop.stage(Stage::Provision, || {
-        workshop.inputs(recipe)?.provision_bare(guest, contents, recipe)
-    })
+    workshop.stage(Stage::Provision, || files.provision_bare(guest, contents, recipe))
 }
 
 /// The files of a kernel package: of all that a recipe's packages bring, those whose names begin

@@ -98,9 +98,9 @@ impl<'a> Workshop<'a> {
     }
 
     /// Reads everything that provisioning takes from the host's disk.
-    pub(crate) fn inputs(&self, recipe: &Recipe) -> Result<Inputs, Error> {
+    pub(crate) fn host_files(&self, recipe: &Recipe) -> Result<HostFiles, Error> {
         let guest = &recipe.guest;
-        Ok(Inputs {
+        Ok(HostFiles {
             agent: self.agent(recipe)?,
             policy: match &guest.policy {
                 None => None,
@@ -139,7 +139,10 @@ impl<'a> Workshop<'a> {
     /// Puts a file of the host into the store.
     fn keep(&self, path: &Path) -> Result<Content, Error> {
         let file = File::open(path).map_err(|source| Error::Input { source })?;
-        let (digest, size) = self.store.insert(file, None).map_err(Error::Store)?;
+        let (digest, size) = self.store.insert(file, None).map_err(|error| match error {
+            store::Error::Source(source) => Error::Input { source },
+            error => Error::Store(error),
+        })?;
         Ok(Content::Stored { digest, size })
     }
 
@@ -193,8 +196,8 @@ fn file_name(path: &Path) -> Result<String, Error> {
     name.ok_or_else(|| Error::Unnamed { path: path.to_owned() })
 }
 
-/// The values that provisioning borrows.
-pub(crate) struct Inputs {
+/// The files of the host that a recipe names, in the store: what provisioning borrows.
+pub struct HostFiles {
     agent: Option<provision::Agent>,
     policy: Option<provision::Policy>,
     modules: Option<(String, Tree)>,
@@ -206,7 +209,13 @@ pub(crate) struct Inputs {
     store: Store,
 }
 
-impl Inputs {
+impl std::fmt::Debug for HostFiles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HostFiles").finish_non_exhaustive()
+    }
+}
+
+impl HostFiles {
     /// Provisions a guest that was installed from packages.
     pub(crate) fn provision(&self, guest: Guest, recipe: &Recipe) -> Result<Guest, Error> {
         let inputs = self.borrow(recipe, &guest, &self.store);

@@ -18,9 +18,9 @@ use super::arguments::{
     RootfsArguments,
 };
 use super::request::{self, Extra};
-use super::sbom::Bills;
+use super::sbom::{Bills, Wanted};
 use super::site::Site;
-use super::{Failure, Kind, Session, locking, report};
+use super::{Failure, Kind, Session, locking, place, report};
 
 /// The names that Kata's make targets give to outputs.
 const IMAGE: &str = "kata-containers.img";
@@ -42,12 +42,14 @@ fn provision(
 ) -> Result<ExitCode, Failure> {
     let site = Site::open(request::read(arguments, &Extra::default(), session)?, session)?;
     let workshop = site.workshop(true);
+    let target = Target { form: Form::Rootfs, path: directory.to_owned(), signer: None };
+    target.check(&arguments.sbom)?;
+    let files = osbuilder::host_files(site.recipe(), &workshop).map_err(Failure::from)?;
     let (guest, contents) = directory_as_guest(directory, site.recipe(), &workshop)?;
     let bills = Bills::look(&arguments.sbom, &guest, &contents, None)?;
     let contents = Layered(&[&contents, &site.store]);
-    let guest = osbuilder::provision_only(guest, &contents, site.recipe(), &workshop)
-        .map_err(Failure::from)?;
-    let target = Target { form: Form::Rootfs, path: directory.to_owned(), signer: None };
+    let what = (site.recipe(), &workshop);
+    let guest = osbuilder::provision_only(guest, &contents, &files, what).map_err(Failure::from)?;
     let written = write((&target, bills), &guest, &contents, (&site, &workshop))?;
     report::built(&written, None, site.took(), session);
     Ok(ExitCode::SUCCESS)
@@ -147,6 +149,11 @@ fn run(
     let lock_path = arguments.lock.clone().unwrap_or_else(|| locking::beside(&target.path));
     let followed = locking::read(&lock_path, arguments, site.recipe(), session)?;
     workshop.followed = followed.as_ref();
+    target.check(&arguments.sbom)?;
+    if followed.is_none() {
+        place::check(&lock_path)?;
+    }
+    let files = osbuilder::host_files(site.recipe(), &workshop).map_err(Failure::from)?;
     let installed = match &followed {
         Some(lock) => {
             osbuilder::install(site.recipe(), lock, &workshop).map(|guest| (lock.clone(), guest))
@@ -155,7 +162,8 @@ fn run(
     };
     let (lock, guest) = installed.map_err(Failure::from)?;
     let bills = Bills::look(&arguments.sbom, &guest, &site.store, Some(&lock))?;
-    let guest = osbuilder::provision(guest, site.recipe(), &workshop).map_err(Failure::from)?;
+    let guest =
+        osbuilder::provision(guest, &files, site.recipe(), &workshop).map_err(Failure::from)?;
     let written = write((&target, bills), &guest, &site.store, (&site, &workshop))?;
     if followed.is_none() {
         locking::write(&lock, &lock_path, session)?;
@@ -174,6 +182,7 @@ fn pack(
 ) -> Result<ExitCode, Failure> {
     let site = Site::open(request::read(arguments, extra, session)?, session)?;
     let target = Target::choose(form, arguments, &site.reading)?;
+    target.check(&arguments.sbom)?;
     let workshop = site.workshop(true);
     let (guest, contents) = directory_as_guest(rootfs, site.recipe(), &workshop)?;
     let bills = Bills::look(&arguments.sbom, &guest, &contents, None)?;
@@ -245,5 +254,14 @@ impl Target {
         };
         let signer = signer.map_err(Failure::from)?;
         Ok(Self { form, path: path.unwrap_or_else(|| usual.into()), signer })
+    }
+
+    /// Refuses places where nothing can be written, before any work.
+    fn check(&self, bills: &[Wanted]) -> Result<(), Failure> {
+        match self.form {
+            Form::Rootfs => place::check_directory(&self.path)?,
+            Form::Image | Form::Initrd => place::check(&self.path)?,
+        }
+        bills.iter().try_for_each(|wanted| place::check(wanted.path()))
     }
 }

@@ -109,6 +109,7 @@ impl From<osbuilder::Error> for Failure {
             Error::Store(_) | Error::Configure(configure::Error::Sandbox(_)) => Kind::Host,
             Error::Resolve(_)
             | Error::Input { .. }
+            | Error::Tarball { .. }
             | Error::Signer { .. }
             | Error::Unnamed { .. }
             | Error::NoProbe { .. } => Kind::Request,

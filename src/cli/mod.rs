@@ -16,6 +16,7 @@ mod failure;
 mod inspect;
 mod locking;
 mod man;
+mod place;
 mod report;
 mod request;
 mod sbom;
@@ -97,7 +98,7 @@ impl Session {
 
     /// Writes a small file, at once and whole.
     fn write(&self, text: &str, path: &Path) -> Result<(), Failure> {
-        let output = Output::create(path).map_err(|error| Failure::new(Kind::Host, error))?;
+        let output = Output::create(path).map_err(place::refused)?;
         let mut file = output.file();
         file.write_all(text.as_bytes()).map_err(|error| Failure::new(Kind::Host, error))?;
         self.give_to_caller(file)?;

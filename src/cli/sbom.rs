@@ -1,7 +1,7 @@
 //! The option `--sbom`: bills of materials beside an output.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use osbuilder::Guest;
 use osbuilder::lock::Lock;
@@ -28,6 +28,11 @@ impl Wanted {
         let format = Format::of_name(name);
         let rule = "its name ends in .spdx.json (SPDX 2.3) or .cdx.json (CycloneDX 1.6)";
         format.map(|format| Self { path, format }).ok_or_else(|| rule.to_owned())
+    }
+
+    /// Where it shall be.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 }
 

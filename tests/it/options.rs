@@ -108,6 +108,34 @@ fn a_bill_of_materials_names_all_that_the_guest_has_though_its_database_is_gone(
     assert!(!world.path("guest.img").exists() && !world.path("image.spdx.json").exists());
 }
 
+/// All of these are the request's mistakes, and nothing is fetched for it.
+#[test]
+fn what_cannot_be_used_is_said_before_any_work() {
+    let world = world();
+    fs_err::write(world.path("garbage.tar.zst"), "no tarball").unwrap();
+    fs_err::create_dir(world.path("taken")).unwrap();
+    fs_err::write(world.path("taken/thesis"), "mine").unwrap();
+    let cases: [(&str, &[&str], &str); 9] = [
+        ("rootfs", &["--agent", "no-agent"], "no-agent"),
+        ("rootfs", &["--agent", "garbage.tar.zst"], "garbage.tar.zst"),
+        ("rootfs", &["--agent", "taken"], "taken"),
+        ("rootfs", &["--agent", "agent", "--extra-file", "no-file:/etc/x"], "no-file"),
+        ("rootfs", &["--agent", "agent", "-o", "taken"], "taken"),
+        ("image", &["--agent", "agent", "-o", "no-folder/guest.img"], "no-folder"),
+        ("image", &["--agent", "agent", "-o", "taken"], "taken"),
+        ("initrd", &["--agent", "agent", "--lock", "no-folder/l.lock"], "no-folder"),
+        ("initrd", &["--agent", "agent", "--sbom", "no-folder/a.spdx.json"], "no-folder"),
+    ];
+    for (verb, words, named) in cases {
+        let fixed = ["debian", "--recipe", "recipe.toml", "--cache", "cache"];
+        let outcome = world.run(verb, &[&fixed[..], words].concat(), &[]);
+        assert_eq!(outcome.status, Some(2), "{words:?}: {}", outcome.told);
+        assert!(outcome.told.contains(named), "{words:?}: {}", outcome.told);
+        assert!(!outcome.told.contains("indexes"), "{words:?}: {}", outcome.told);
+    }
+    assert_eq!(world.text("taken/thesis"), "mine");
+}
+
 #[test]
 fn data_that_cannot_be_written_are_an_error_and_a_reader_that_went_away_is_none() {
     let world = world();
