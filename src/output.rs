@@ -123,6 +123,28 @@ pub fn write_rootfs(
     })
 }
 
+/// Says how much room an output takes if it was for want of room that it could not be written.
+pub fn with_room(error: Error, source: Source<'_>, path: &Path) -> Error {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    match rustix::fs::statvfs(folder.unwrap_or(Path::new("."))) {
+        Ok(disk) if is_full(&error) => Error::Full {
+            path: path.to_owned(),
+            needed: content_size(source.tree),
+            free: disk.f_bavail.saturating_mul(disk.f_frsize),
+            source: Box::new(error),
+        },
+        _ => error,
+    }
+}
+
+/// Whether a full disk, or a quota that is used up, is among an error's causes.
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    matches!(kind, Some(StorageFull | QuotaExceeded | FileTooLarge))
+        || error.source().is_some_and(is_full)
+}
+
 fn content_size(tree: &Tree) -> u64 {
     let sizes = tree.walk().map(|(_, _, inode)| match &inode.kind {
         Kind::Regular(content) => content.size(),

@@ -306,6 +306,18 @@ pub enum Error {
         /// Why.
         source: image::Error,
     },
+    /// The disk on which an output shall stand is full.
+    #[error("{} needs up to {needed} bytes of room, and {free} are free there", path.display())]
+    Full {
+        /// The output.
+        path: PathBuf,
+        /// Bytes of all files, before any compression.
+        needed: u64,
+        /// Bytes.
+        free: u64,
+        /// What could not be written.
+        source: Box<Error>,
+    },
     /// The tree would not come up as a guest.
     #[error("the tree cannot start as a Kata guest{}", listed(lacks))]
     NoGuest {

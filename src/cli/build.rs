@@ -223,7 +223,7 @@ fn write(
             osbuilder::write_initrd(source, how, path, workshop)
         }
     };
-    let written = written.map_err(Failure::from)?;
+    let written = written.map_err(|error| osbuilder::output::with_room(error, source, path))?;
     bills.write((&written, target.form), guest, recipe, site.session)?;
     Ok(written)
 }

@@ -106,7 +106,9 @@ impl From<osbuilder::Error> for Failure {
             }
             Error::Indexes(error) | Error::Packages(error) if is_disk(error) => Kind::Host,
             Error::Indexes(_) | Error::Packages(_) => Kind::Network,
-            Error::Store(_) | Error::Configure(configure::Error::Sandbox(_)) => Kind::Host,
+            Error::Store(_)
+            | Error::Full { .. }
+            | Error::Configure(configure::Error::Sandbox(_)) => Kind::Host,
             Error::Resolve(_)
             | Error::Input { .. }
             | Error::Tarball { .. }

@@ -161,3 +161,59 @@ fn f9_a_cache_on_an_overlay_gives_the_same_bytes_cold_and_warm() {
     }
     assert!(!tiny.names("upper").is_empty());
 }
+
+/// What is written before the disk is full: for each form, the sizes of a small disk in steps of a
+/// mebibyte up to the first on which the build succeeds.
+#[test]
+fn f3_on_a_full_disk_no_form_gets_its_name_and_the_old_output_stays() {
+    let Some(repository) = repository("1", "echo never") else { return };
+    let tiny = Tiny::of(&repository);
+    tiny.build("image");
+    let forms: [(&str, &[&str]); 4] = [
+        ("rootfs", &[]),
+        ("image", &[]),
+        ("image", &["--measured", "--file-system", "erofs"]),
+        ("initrd", &[]),
+    ];
+    for (verb, options) in forms {
+        let left = if verb == "rootfs" { "left: guest=\n" } else { "left: guest=old\n" };
+        let mut refused = 0;
+        loop {
+            let (status, told) = on_a_disk_of(refused + 1, &tiny, (verb, options));
+            if status == Some(77) || told.contains("unshare failed") {
+                judge::skip(&told);
+                return;
+            }
+            if status == Some(0) {
+                break;
+            }
+            refused += 1;
+            assert_eq!(status, Some(4), "{verb} {refused} MiB: {told}");
+            assert!(told.contains("bytes of room"), "{verb} {refused} MiB: {told}");
+            assert!(told.ends_with(left), "{verb} {refused} MiB: {told}");
+            assert!(refused < 64, "{verb}: {told}");
+        }
+        assert!(refused > 1, "{verb} {options:?}: no disk was too small");
+    }
+}
+
+/// Builds into a folder on a disk of its own; says what is left there: names and what they hold.
+fn on_a_disk_of(
+    mebibytes: u32,
+    tiny: &Tiny,
+    (verb, options): (&str, &[&str]),
+) -> (Option<i32>, String) {
+    let old = if verb == "rootfs" { "mkdir" } else { "printf old >" };
+    let script = format!(
+        "mount -t tmpfs -o size={mebibytes}m small out || exit 77; {old} out/guest; \"$@\"; status=$?; \
+         cd out; printf 'left:' >&2; for name in $(ls -A); do \
+         printf ' %s=%s' \"$name\" \"$(test -d $name && ls -A $name | head -c 99 || head -c 99 $name)\" >&2; \
+         done; echo >&2; exit $status"
+    );
+    let prefix = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", &script, "sh"];
+    let mut command = tiny.osbuilder(verb);
+    command.args(options);
+    let output = under(&prefix, &command).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).replace('\0', "");
+    (output.status.code(), told)
+}
