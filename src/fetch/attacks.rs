@@ -338,9 +338,9 @@ fn d6_weak_digests_do_not_suffice_and_all_strong_ones_must_agree() {
         lines.collect()
     });
     assert!(weak.unwrap_err().contains("with MD5 or SHA-1 only"));
-    let size = repository.indexes()["main/binary-amd64/Packages.gz"].len();
+    let size = repository.indexes()["main/binary-amd64/Packages.xz"].len();
     let sha512 = |byte: &str| {
-        format!("SHA512:\n {} {size} main/binary-amd64/Packages.gz\n", byte.repeat(128))
+        format!("SHA512:\n {} {size} main/binary-amd64/Packages.xz\n", byte.repeat(128))
     };
     assert!(
         with(&|text| text + &sha512("a"))

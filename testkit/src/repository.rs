@@ -172,7 +172,7 @@ impl Repository {
         text
     }
 
-    /// The indexes, by path below the suite: gzip and plain.
+    /// The indexes, by path below the suite: xz, gzip and plain.
     pub fn indexes(&self) -> Files {
         let folder = match self.suite.as_str() {
             "" => String::new(),
@@ -180,6 +180,7 @@ impl Repository {
         };
         let text = self.packages_text().into_bytes();
         Files::from([
+            (format!("{folder}Packages.xz"), xz(&text)),
             (format!("{folder}Packages.gz"), gzip(&text)),
             (format!("{folder}Packages"), text),
         ])
@@ -233,6 +234,12 @@ pub fn write(files: &Files, root: &Path) {
 /// The SHA-256 of `bytes` in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+fn xz(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 1);
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

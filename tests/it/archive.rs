@@ -54,3 +54,25 @@ fn f16_an_archive_that_stays_wrong_is_refused_with_both_dates() {
     assert_eq!(asked_for_index(&tiny), 4);
     assert!(tiny.names("out").is_empty());
 }
+
+#[test]
+fn an_index_in_any_one_form_is_enough() {
+    let Some(repository) = repository("1", "echo never") else { return };
+    for by_hash in [true, false] {
+        for form in ["Packages.xz", "Packages.gz", "Packages"] {
+            let mut repository = repository.clone();
+            repository.by_hash = by_hash;
+            let index = repository.indexes()[&format!("main/binary-amd64/{form}")].clone();
+            let tiny = Tiny::new((&repository, &Key::default()), move |request, files| {
+                let is_index =
+                    ["Packages", "by-hash"].iter().any(|part| request.path().contains(part));
+                match is_index && files.get(request.path()) != Some(&index) {
+                    true => Reply::status(404),
+                    false => answer(files, request),
+                }
+            });
+            tiny.build("image");
+            assert!(!tiny.names("out").is_empty(), "{form}");
+        }
+    }
+}

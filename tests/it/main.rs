@@ -39,6 +39,7 @@ mod rpm_solver;
 mod selinux;
 mod signals;
 mod signature;
+mod terminal;
 mod tiny;
 mod verify;
 mod verity;

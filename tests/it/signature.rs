@@ -181,3 +181,25 @@ fn k4_what_cannot_sign_is_said_before_any_work_and_nothing_is_written() {
         assert_eq!(status, Some(0), "{told}");
     }
 }
+
+#[test]
+fn all_that_lies_beside_an_image_belongs_to_the_caller_under_sudo() {
+    use std::os::unix::fs::MetadataExt as _;
+    if is_openssl_missing() {
+        return;
+    }
+    if !rustix::process::geteuid().is_root() {
+        judge::skip("only root can give files away");
+        return;
+    }
+    let folder = prepared();
+    let files = ["--root-hash-key", "own.key", "--root-hash-certificate", "own.crt"];
+    let asked = [&IMAGE[..], &files, &["--variant", "x", "--keep-database"]].concat();
+    let sudo = [("SUDO_UID", "4321"), ("SUDO_GID", "8765")];
+    let output = osbuilder_in(folder.path(), &asked, &sudo);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for name in ["out", "root_hash_x.txt", "root_hash_x.p7s"] {
+        let status = fs_err::symlink_metadata(folder.path().join(name)).unwrap();
+        assert_eq!((status.uid(), status.gid()), (4321, 8765), "{name}");
+    }
+}
