@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use osbuilder::digest::Digest;
 
 use crate::small::{FORMS, Form, Small};
-use crate::{Outcome, say};
+use crate::{Outcome, crowd, say};
 
 /// How many builds of each family are killed.
 const KILLS: u32 = 50;
@@ -31,7 +31,10 @@ fn in_folder(folder: &Path) -> Outcome {
     let (debian, alpine, azure) =
         (folder.join("debian"), folder.join("alpine"), folder.join("azure"));
     fs_err::create_dir_all(&debian)?;
-    kill_and_build(&Small::make(&debian)?)?;
+    let small = Small::make(&debian)?;
+    kill_and_build(&small)?;
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    crowd::run(&small, FORMS[0].digest(&small)?, &mut || next(&mut state))?;
     fs_err::create_dir_all(&alpine)?;
     kill_and_build(&Small::make_alpine(&alpine)?)?;
     kill_and_build(&Small::make_azure(&azure)?)

@@ -8,6 +8,7 @@ mod bench_rpm;
 mod boot;
 mod boot_alma;
 mod check;
+mod crowd;
 mod emulated;
 mod faults;
 mod forms;
