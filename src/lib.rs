@@ -28,6 +28,7 @@ pub mod sandbox;
 pub mod sbom;
 pub mod selinux;
 pub mod store;
+pub mod sysusers;
 #[cfg(test)]
 mod testing;
 pub mod tree;

@@ -316,7 +316,7 @@ pub enum Error {
         /// Bytes.
         free: u64,
         /// What could not be written.
-        source: Box<Error>,
+        source: Box<Self>,
     },
     /// The tree would not come up as a guest.
     #[error("the tree cannot start as a Kata guest{}", listed(lacks))]

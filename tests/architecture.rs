@@ -40,12 +40,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("sandbox", &["tree"]),
     ("lua", &["package", "sandbox"]),
+    ("sysusers", &[]),
     ("selinux", &["tree"]),
     (
         "configure",
         &[
             "crew", "digest", "distro", "epoch", "event", "lua", "package", "recipe", "sandbox",
-            "store", "tree", "unpack",
+            "store", "sysusers", "tree", "unpack",
         ],
     ),
     ("provision", &["digest", "epoch", "package", "recipe", "tree"]),

@@ -125,6 +125,9 @@ pub(super) fn run() -> ExitCode {
     if let Some(outcome) = osbuilder::lua::run(std::env::args_os()) {
         return of_script(outcome);
     }
+    if let Some(outcome) = osbuilder::sysusers::run(std::env::args_os()) {
+        return of_script(outcome);
+    }
     let arguments = Arguments::parse();
     let environment = Environment::read();
     let manner = Manner::choose(arguments.json);
@@ -150,7 +153,7 @@ pub(super) fn run() -> ExitCode {
 
 /// The end of a script of a package, which this program was started for inside a sandbox. What it
 /// tells goes to whoever builds, as every script's output does.
-fn of_script(outcome: Result<(), osbuilder::lua::Error>) -> ExitCode {
+fn of_script(outcome: Result<(), impl std::fmt::Display>) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     let _gone = writeln!(io::stderr().lock(), "{error}");
     ExitCode::FAILURE

@@ -23,7 +23,9 @@ struct Case {
     questions: &'static [&'static str],
 }
 
-const CASES: &[Case] = &[Case {
+const CASES: &[Case] = &[NDB, USERS];
+
+const NDB: Case = Case {
     name: "rpm-ndb",
     distribution: "opensuse",
     release: "tumbleweed",
@@ -39,10 +41,25 @@ const CASES: &[Case] = &[Case {
         "rpmdb --root /srv/TREE --verifydb && echo sound",
         "cd /srv/TREE && ls -A usr/lib/sysimage/rpm",
     ],
-}];
+};
+
+/// Users and groups that rpm makes since 4.19, by systemd's program as Fedora's rpm does.
+const USERS: Case = Case {
+    name: "rpm-users",
+    distribution: "fedora",
+    release: "45",
+    macros: "%__systemd_sysusers /usr/bin/systemd-sysusers\n%_dbpath /usr/lib/sysimage/rpm\n",
+    packages: &["parity-users"],
+    questions: &[
+        "rpm --root /srv/TREE -qa --qf '%{NEVRA}\\n'",
+        "rpm --root /srv/TREE -Va --nomtime",
+        "rpm --root /srv/TREE -q --qf '[%{SYSUSERS}\\n]' parity-users",
+        "cd /srv/TREE && cat etc/passwd etc/group etc/shadow etc/gshadow",
+    ],
+};
 
 /// What the root of the tools is made of.
-const TOOLS: &[&str] = &["dnf", "rpm"];
+const TOOLS: &[&str] = &["dnf", "rpm", "systemd-standalone-sysusers"];
 
 /// Runs the wanted cases; each pair of trees, ours first, is given to `judge`.
 pub(crate) fn run(
@@ -57,6 +74,9 @@ pub(crate) fn run(
     let place = Place::make(&work.join("newer"))?;
     for case in cases {
         fs_err::write(place.path("root/root/.rpmmacros"), case.macros)?;
+        for tree in ["ours", "theirs"] {
+            let _absent = fs_err::remove_dir_all(place.path("root/srv").join(tree));
+        }
         place.ours(case)?;
         place.theirs(case)?;
         let ask = |tree: &str, question: &str| place.ask(tree, question);

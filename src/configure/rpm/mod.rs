@@ -1,7 +1,8 @@
 //! Configures rpm packages as rpm does while it installs them.
 //!
 //! In: packages in the order of installing; out: the tree as `dnf install` leaves it. rpm runs all
-//! `%pretrans`; then for each package its `%pre`, lays its files out, runs its `%post`; and all
+//! `%pretrans`; then for each package makes the users and groups that it declares (`crate::sysusers`), runs
+//! its `%pre`, lays its files out, runs its `%post`; and all
 //! `%posttrans` in the end. Around them run the triggers that the package sets off (`triggers.rs`),
 //! after them those that wait for files of the whole transaction. So the files of a package get onto
 //! the disk only after the scripts of those before it, and owners that it knows by name get the numbers
@@ -67,7 +68,12 @@ fn steps(packages: &[Package], fired: &[Fired]) -> Vec<Step> {
         let has = |moment| package.scripts.iter().any(|script| script.moment == moment);
         let end = index.saturating_add(1);
         match steps.last_mut() {
-            Some(step) if open && !has(Moment::Before) && fired.before.is_empty() => {
+            Some(step)
+                if open
+                    && package.users.is_empty()
+                    && !has(Moment::Before)
+                    && fired.before.is_empty() =>
+            {
                 step.packages.end = end;
             }
             _ => steps.push(Step { packages: index..end }),
@@ -106,6 +112,7 @@ fn run_all(mut tree: Tree, packages: &[Package], bench: &Bench<'_>) -> Result<Tr
     let paths = arrival::by_step(&place, steps.len());
     for (step, here) in steps.iter().zip(paths) {
         let first = fired.get(step.packages.start);
+        packages.get(step.packages.start).map_or(Ok(()), |package| run.users(package))?;
         run.triggers(first.map_or(&[][..], |fired| &fired.before))?;
         run.scripts(step.packages.start..step.packages.start.saturating_add(1), Moment::Before)?;
         let names = run.names()?;

@@ -11,8 +11,10 @@ use crate::configure::{Bench, Error, lines};
 use crate::event::{Event, Stage, Unit};
 use crate::lua;
 use crate::package::rpm::scripts::{Body, Moment, Script, Watched};
+use crate::package::rpm::users::Declarations;
 use crate::sandbox::Error::NotStarted;
 use crate::sandbox::{Command, Left, Sandbox, ThisProgram};
+use crate::sysusers;
 use crate::tree::TreePath;
 use crate::unpack::rpm::Package;
 
@@ -20,6 +22,7 @@ use crate::unpack::rpm::Package;
 const PATH: &str = "PATH=/sbin:/bin:/usr/sbin:/usr/bin:/usr/X11R6/bin";
 /// What a file trigger reads, beside the scripts.
 const INPUT: &str = "input";
+const SECONDS_OF_A_DAY: u64 = 86_400;
 
 /// A run of all scripts.
 pub(super) struct Run<'a> {
@@ -76,6 +79,25 @@ impl<'a> Run<'a> {
                     is_critical: moment.is_critical(),
                 })?;
             }
+        }
+        Ok(())
+    }
+
+    /// Makes the users and groups that a package declares, those of each of its files at once.
+    pub(super) fn users(&mut self, package: &Package) -> Result<(), Error> {
+        for Declarations { file, lines } in &package.users {
+            let mut arguments = self.program()?;
+            let day = self.bench.epoch.seconds() / SECONDS_OF_A_DAY;
+            arguments.extend([sysusers::WORD.as_bytes().to_vec(), day.to_string().into_bytes()]);
+            arguments.extend(file.clone());
+            let input = self.put_input(lines.join("\n").as_bytes())?;
+            let command = Command {
+                arguments: arguments.iter().map(Vec::as_slice).collect(),
+                environment: vec![PATH.as_bytes()],
+                input: input.as_ref().map(String::as_bytes),
+            };
+            let line = lines::Script { package: &package.name, name: "%sysusers" };
+            line.run(&mut self.sandbox, &command, self.bench.listener)?;
         }
         Ok(())
     }

@@ -17,5 +17,6 @@ pub mod repomd;
 pub mod scripts;
 pub mod tag;
 pub mod template;
+pub mod users;
 pub mod version;
 pub mod xml;

@@ -153,6 +153,12 @@ pub const PAYLOAD_FORMAT: u32 = 1124;
 pub const PAYLOAD_COMPRESSOR: u32 = 1125;
 /// Whether files are for 32 or 64 bits.
 pub const FILE_COLORS: u32 = 1140;
+/// For each file where its dependencies begin in the dictionary.
+pub const FILE_DEPENDS_START: u32 = 1143;
+/// For each file how many entries of the dictionary are its own.
+pub const FILE_DEPENDS_COUNT: u32 = 1144;
+/// The dictionary: letters of kinds in the highest byte, numbers of dependencies below.
+pub const DEPENDS_DICTIONARY: u32 = 1145;
 /// The script that runs before the whole transaction.
 pub const PRETRANS: u32 = 1151;
 /// The script that runs after the whole transaction.

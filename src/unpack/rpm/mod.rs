@@ -23,6 +23,7 @@ use crate::package::rpm::files::File;
 use crate::package::rpm::info::{self, Info};
 use crate::package::rpm::order::order;
 use crate::package::rpm::scripts::{self, Condition, Script, Triggers, Watched};
+use crate::package::rpm::users::{self, Declarations};
 use crate::recipe::Recipe;
 use crate::store::Store;
 use crate::tree::{Content, Inode, Kind, Meta, Tree, TreePath};
@@ -40,6 +41,8 @@ pub struct Package {
     pub name: PackageName,
     /// Its scripts that run when it is installed.
     pub scripts: Vec<Script>,
+    /// The users and groups that it declares, which are made before it is laid out.
+    pub users: Vec<Declarations>,
     /// Its triggers: those that wait for packages, for a package's files, for a transaction's.
     pub triggers: [Triggers; 3],
     /// What its header lists, in that order.
@@ -82,7 +85,8 @@ impl Package {
 
     /// Whether anything of it runs.
     pub fn has_scripts(&self) -> bool {
-        !self.scripts.is_empty() || self.triggers.iter().any(|all| !all.scripts.is_empty())
+        let has_any = !self.scripts.is_empty() || !self.users.is_empty();
+        has_any || self.triggers.iter().any(|all| !all.scripts.is_empty())
     }
 
     /// Whether it is what a trigger waits for, by what it provides.
@@ -187,6 +191,7 @@ pub(super) fn unpack(opened: Opened, recipe: &Recipe, epoch: Epoch) -> Result<Un
     let packages = packages.map(|(((name, rpm), (entries, fates)), record)| Package {
         name: name.clone(),
         scripts: scripts::scripts(&rpm.head.header),
+        users: users::declarations(&rpm.head.header),
         triggers: [Watched::Packages, Watched::Files, Watched::AllFiles]
             .map(|watched| scripts::triggers(&rpm.head.header, watched)),
         listed: listed(rpm, fates),

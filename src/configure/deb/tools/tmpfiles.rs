@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::acl;
-use super::sysusers::{declarations, words};
+use super::sysusers::declarations;
 use crate::configure::shell::{Call, Fault, Flow, Shell, Stop, bytes_of};
+use crate::sysusers::words;
 use crate::tree::{Inode, Kind, TreePath};
 
 /// A line, taken apart.

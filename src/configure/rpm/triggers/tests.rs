@@ -10,6 +10,7 @@ fn package(name: &str, paths: &[&str]) -> Package {
     let listed = |path: &&str| Listed { path: path.as_bytes().into(), is_there: true, mode: 0o644 };
     Package {
         name: name.parse().unwrap(),
+        users: Vec::new(),
         scripts: Vec::new(),
         triggers: Default::default(),
         listed: paths.iter().map(listed).collect(),
