@@ -19,7 +19,9 @@ pub(super) fn run(arguments: &DistrosArguments, session: &Session) -> Result<Exi
         return show(name, session);
     }
     for distro in session.catalogue()?.all() {
-        if arguments.names {
+        if arguments.names && session.json {
+            session.print(&json!({ "name": distro.name }).to_string());
+        } else if arguments.names {
             session.print(&distro.name);
         } else if session.json {
             session.print(&as_json(distro).to_string());

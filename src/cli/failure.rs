@@ -101,9 +101,7 @@ impl From<osbuilder::Error> for Failure {
         use fetch::Error::NotCached;
         use osbuilder::{Error, configure, fetch};
         let kind = match &error {
-            Error::Indexes(fetch::Error::KeyFile(_) | fetch::Error::RsaKeyFile { .. }) => {
-                Kind::Request
-            }
+            Error::Indexes(error) if is_asked(error) => Kind::Request,
             Error::Indexes(error) | Error::Packages(error) if is_disk(error) => Kind::Host,
             Error::Indexes(_) | Error::Packages(_) => Kind::Network,
             Error::Store(_)
@@ -118,7 +116,7 @@ impl From<osbuilder::Error> for Failure {
             _ => Kind::Failed,
         };
         let hint = match &error {
-            Error::Indexes(fetch::Error::KeyFile(_) | fetch::Error::RsaKeyFile { .. }) => None,
+            Error::Indexes(error) if is_asked(error) => None,
             Error::Indexes(error) | Error::Packages(error) if is_disk(error) => {
                 Some("--cache DIR names another folder for the cache")
             }
@@ -147,6 +145,19 @@ impl From<osbuilder::Error> for Failure {
             None => failure,
         }
     }
+}
+
+/// Whether what was asked for makes no sense, and no server was asked.
+fn is_asked(error: &osbuilder::fetch::Error) -> bool {
+    use osbuilder::fetch::Error;
+    matches!(
+        error,
+        Error::KeyFile(_)
+            | Error::RsaKeyFile { .. }
+            | Error::Repository { .. }
+            | Error::NoPlace { .. }
+            | Error::Url(_)
+    )
 }
 
 /// Whether it is this machine that failed, and no server.

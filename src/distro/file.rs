@@ -211,6 +211,7 @@ impl Check<'_> {
             ("base", &packages.base),
             ("systemd", &packages.systemd),
             ("seccomp", &packages.seccomp),
+            ("selinux", &packages.selinux),
         ];
         for (key, names) in lists {
             for (number, name) in names.iter().enumerate() {

@@ -207,9 +207,23 @@ pub struct GuestPackages {
     pub systemd: Vec<String>,
     /// Where the agent filters system calls.
     pub seccomp: Vec<String>,
+    /// Where files have SELinux labels: what brings the policy.
+    #[serde(default)]
+    pub selinux: Vec<String>,
     /// In every guest of one architecture.
     #[serde(default)]
     pub architecture: BTreeMap<Architecture, Vec<String>>,
+}
+
+/// What a guest has that takes packages of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traits {
+    /// systemd is the init.
+    pub systemd: bool,
+    /// The agent filters system calls.
+    pub seccomp: bool,
+    /// Files have SELinux labels.
+    pub selinux: bool,
 }
 
 impl Distro {
@@ -244,7 +258,7 @@ impl Distro {
 impl Release {
     /// Whether `name` is its code name, number or alias.
     pub fn is_called(&self, name: &str) -> bool {
-        self.names().any(|known| known == name)
+        self.names().any(|known| known.eq_ignore_ascii_case(name))
     }
 
     /// The suites that cover `architecture`, in order of priority.
@@ -258,14 +272,15 @@ impl Release {
 }
 
 impl GuestPackages {
-    /// The names for one kind of guest: what every guest has, what its processor needs, and what
-    /// systemd and the agent's filter of system calls need where they are wanted. Sorted.
-    pub fn names(&self, architecture: Architecture, systemd: bool, seccomp: bool) -> Vec<&str> {
+    /// The names for one kind of guest: what every guest has, what its processor needs, and what its
+    /// traits take. Sorted.
+    pub fn names(&self, architecture: Architecture, traits: Traits) -> Vec<&str> {
         let for_machine = self.architecture.get(&architecture).map_or(&[][..], Vec::as_slice);
         let mut names: Vec<&str> = (self.base.iter())
             .chain(for_machine)
-            .chain(systemd.then_some(&self.systemd).into_iter().flatten())
-            .chain(seccomp.then_some(&self.seccomp).into_iter().flatten())
+            .chain(traits.systemd.then_some(&self.systemd).into_iter().flatten())
+            .chain(traits.seccomp.then_some(&self.seccomp).into_iter().flatten())
+            .chain(traits.selinux.then_some(&self.selinux).into_iter().flatten())
             .map(String::as_str)
             .collect();
         names.sort_unstable();

@@ -25,12 +25,18 @@ fn a_distribution_is_found_by_its_name_and_a_slip_is_answered_with_the_right_one
     assert!(!catalogue.find("x").unwrap_err().to_string().contains("did you mean"));
 }
 
+fn traits(systemd: bool, seccomp: bool) -> Traits {
+    Traits { systemd, seccomp, selinux: false }
+}
+
 #[test]
 fn a_release_is_found_by_code_name_number_and_alias() {
     let cases = [
         ("debian", "trixie", "trixie"),
         ("debian", "13", "trixie"),
         ("debian", "stable", "trixie"),
+        ("debian", "Trixie", "trixie"),
+        ("opensuse", "Tumbleweed", "tumbleweed"),
         ("debian", "12", "bookworm"),
         ("debian", "oldstable", "bookworm"),
         ("debian", "11", "bullseye"),
@@ -88,7 +94,7 @@ fn a_release_that_left_the_mirrors_is_found_in_its_archive() {
 #[test]
 fn kata_s_list_and_the_ports_of_tumbleweed_are_as_kata_and_suse_have_them() {
     let suse = find("suse");
-    let names = suse.packages.names(Architecture::X86_64, true, false);
+    let names = suse.packages.names(Architecture::X86_64, traits(true, false));
     assert_eq!(names, ["iptables", "libudev1", "systemd"]);
     let tumbleweed = suse.release("tumbleweed").unwrap();
     let suites = |architecture| -> Vec<&str> {
@@ -142,7 +148,7 @@ fn each_distribution_of_rpm_s_family_has_kata_s_list_for_either_init() {
             expected.extend(systemd.split(' ').filter(|_| is_systemd));
             expected.extend(Some(seccomp).filter(|name| with_seccomp && !name.is_empty()));
             expected.sort_unstable();
-            let mut names = packages.names(Architecture::X86_64, is_systemd, with_seccomp);
+            let mut names = packages.names(Architecture::X86_64, traits(is_systemd, with_seccomp));
             names.sort_unstable();
             assert_eq!(names, expected, "{distro}");
         }
@@ -174,8 +180,19 @@ fn suites_and_mirrors_are_those_of_the_architecture() {
 fn kata_s_package_list_depends_on_init_seccomp_and_the_guest_s_processor() {
     let packages = find("ubuntu").packages;
     let base = ["chrony", "cryptsetup-bin", "dbus", "e2fsprogs", "iptables"];
-    assert_eq!(packages.names(Architecture::X86_64, false, false), base);
-    let systemd = packages.names(Architecture::X86_64, true, true);
+    assert_eq!(packages.names(Architecture::X86_64, traits(false, false)), base);
+    let systemd = packages.names(Architecture::X86_64, traits(true, true));
     assert!(systemd.contains(&"init") && systemd.contains(&"libseccomp2"));
-    assert!(packages.names(Architecture::S390x, false, false).contains(&"libcurl4"));
+    assert!(packages.names(Architecture::S390x, traits(false, false)).contains(&"libcurl4"));
+}
+
+/// As Kata's builder for CentOS asks for them.
+#[test]
+fn a_guest_with_labels_has_the_policy_that_makes_them() {
+    for name in ["centos", "alma", "rocky", "fedora"] {
+        let distro = find(name);
+        let traits = Traits { selinux: true, ..traits(true, true) };
+        let names = distro.packages.names(Architecture::X86_64, traits);
+        assert!(names.contains(&"container-selinux"), "{name}");
+    }
 }

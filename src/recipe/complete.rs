@@ -13,7 +13,7 @@ use super::mistake::{Given, Mistakes, Origin};
 use super::{
     Agent, ExtraFile, Guest, Init, PackageSet, Policy, Recipe, Scripts, Surroundings, Variant,
 };
-use crate::distro::{Architecture, Distro, Family, FirstProcess, Release};
+use crate::distro::{Architecture, Distro, Family, FirstProcess, Release, Traits};
 use crate::epoch::Epoch;
 use crate::event::Event;
 use crate::meant::{did_you_mean, nearest};
@@ -57,7 +57,10 @@ pub(super) fn complete(
     let plain_chroot = layer.plain_chroot.is_some_and(|given| given.value);
     let ((distro, release, architecture), guest, mut packages) = (place?, guest?, packages?);
     if packages.base.is_empty() {
-        packages.base = default_packages(distro, architecture, init, guest.seccomp);
+        let selinux = image.as_ref().is_some_and(|image| image.selinux);
+        let (systemd, seccomp) = (init == Init::Systemd, guest.seccomp);
+        let traits = Traits { systemd, seccomp, selinux };
+        packages.base = default_packages(distro, architecture, traits);
     }
     Some(Recipe {
         distro: distro.clone(),
@@ -321,13 +324,8 @@ impl Completer<'_> {
     }
 }
 
-fn default_packages(
-    distro: &Distro,
-    architecture: Architecture,
-    init: Init,
-    seccomp: bool,
-) -> Vec<Asked> {
-    let names = distro.packages.names(architecture, init == Init::Systemd, seccomp);
+fn default_packages(distro: &Distro, architecture: Architecture, traits: Traits) -> Vec<Asked> {
+    let names = distro.packages.names(architecture, traits);
     names.iter().map(|name| name.parse().expect("a test reads every data file")).collect()
 }
 

@@ -224,6 +224,10 @@ fn the_small_verbs_answer() {
         let distro: serde_json::Value = serde_json::from_str(line).unwrap();
         assert!(distro["name"].is_string() && distro["releases"].is_array(), "{line}");
     }
+    for line in run(0, &["--json", "distros", "--names"]).lines() {
+        let distro: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(distro.as_object().unwrap().len(), 1, "{line}");
+    }
     let locked = world.run("lock", &["debian", "--recipe", "recipe.toml", "--cache", "cache"], &[]);
     assert_eq!(locked.status, Some(0), "{}", locked.told);
     assert!(world.text("osbuilder.lock").contains("name = \"init\""));

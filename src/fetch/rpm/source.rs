@@ -84,7 +84,11 @@ fn of_distribution(recipe: &Recipe) -> Result<Vec<Source>, Error> {
     };
     let mut sources: Vec<Source> = whole.into_iter().map(one).collect();
     if !sources.is_empty() && named.is_empty() {
-        return Ok(sources);
+        let rule = "the mirror is one repository itself and has no others; --repository names them";
+        return match recipe.sources.extra_suites.first() {
+            Some(suite) => Err(Error::Repository { text: suite.clone(), rule }),
+            None => Ok(sources),
+        };
     }
     let built_in = recipe.distro.mirrors_for(&recipe.release, recipe.architecture);
     let built_in = built_in.map(|mirror| variables(&mirror.url, recipe));

@@ -173,6 +173,18 @@ fn only_the_release_is_read_where_updates_are_not_wanted() {
     assert_eq!(world.indexes().unwrap().repositories().len(), 1);
 }
 
+#[test]
+fn a_mirror_that_is_one_repository_itself_has_no_others() {
+    let key = Key::default();
+    let folder = tempfile::tempdir().unwrap();
+    osbuilder_testkit::repository::write(&good("1", NOW - DAY, &key), folder.path());
+    let mut world = world(&key, &[]);
+    world.recipe.sources.mirrors = vec![format!("file://{}/{FOLDER}", folder.path().display())];
+    assert_eq!(world.indexes().unwrap().repositories().len(), 1);
+    world.recipe.sources.extra_suites = vec!["more".to_owned()];
+    world.refused("the mirror is one repository itself");
+}
+
 /// `repomd.xml` with more lists.
 fn repomd_with(primary: &[u8], lists: &[(&str, &[u8])]) -> Vec<u8> {
     let mut text = String::from_utf8(repomd(primary, NOW - DAY, None)).unwrap();

@@ -96,9 +96,14 @@ fn is_impossible(world: &World<'_>, needs: &[Need]) -> bool {
     solver::solve(&Asking { world, needs }, &[world.root()], &[]) == Answer::Impossible
 }
 
-/// The smallest part of the request that cannot be met: each thing is left out in turn.
+/// The smallest part of the request that cannot be met: everything that nobody has, or else each thing is
+/// left out in turn.
 fn smallest(world: &World<'_>) -> Vec<Need> {
     let mut core: Vec<Need> = world.asked().iter().map(|name| Need::asked(world, name)).collect();
+    if core.iter().any(|need| need.missing.is_some()) {
+        core.retain(|need| need.missing.is_some());
+        return core;
+    }
     let mut at = 0;
     while at < core.len() {
         let mut fewer = core.clone();

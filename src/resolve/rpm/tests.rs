@@ -107,7 +107,7 @@ fn what_cannot_be_is_explained() {
     };
     let cases = [
         explained("a 1; R b\n b 1; R c GE 2\n c 1", &["a"]),
-        explained("a 1", &["a", "z"]),
+        explained("a 1", &["y", "a", "z"]),
         explained("a 1; C b\n b 1\n c 1", &["a", "b", "c"]),
         explained("a 1; R (b if c)\n c 1; R a", &["c"]),
         explained("a 1; R b; R c\n b 1; O c\n c 1", &["a"]),
@@ -119,6 +119,8 @@ fn what_cannot_be_is_explained() {
           b 1-1 needs c >= 2
             there is only c = 1-1
     what is asked for cannot be installed:
+      y
+        no repository has y
       z
         no repository has z
     what is asked for cannot be installed:
