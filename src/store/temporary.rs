@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use fs_err::File;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
@@ -267,11 +268,14 @@ impl Registration {
         drop(self.take());
     }
 
-    /// Removes the thing now.
+    /// Removes the thing now. It stays noted until it is gone, so that an end of the program meanwhile
+    /// does not leave half of it.
     pub(super) fn remove(&self) {
-        if let Some((folder, name)) = self.take() {
+        let noted = registered().get(&self.number).cloned();
+        if let Some((folder, name)) = noted {
             // Nobody is left to tell; the next run removes what could not be removed now.
             drop(remove::remove(&folder, &name));
+            self.forget();
         }
     }
 
@@ -301,9 +305,24 @@ pub(super) fn without_interruption<T>(steps: impl FnOnce() -> T) -> T {
 pub fn abandon_all() {
     let mut all = registered();
     for (folder, name) in std::mem::take(&mut *all).into_values() {
-        drop(remove::remove(&folder, &name));
+        remove_for_good(&folder, &name);
     }
     std::mem::forget(all);
+}
+
+/// How often the removal of a folder is begun anew, and the pause before that.
+const ATTEMPTS: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Removes something that another thread may be removing, too: each then meets names that are gone, and
+/// begins anew.
+fn remove_for_good(folder: &Folder, name: &OsStr) {
+    for _ in 0..ATTEMPTS {
+        if remove::remove(folder, name).is_ok() {
+            return;
+        }
+        std::thread::sleep(PAUSE);
+    }
 }
 
 #[cfg(test)]

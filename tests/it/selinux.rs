@@ -193,7 +193,13 @@ fn k6_labels_change_nothing_of_where_packages_come_from_and_who_must_have_signed
         };
         let (with, without) = (read("yes"), read("no"));
         assert!(with.image.selinux && !without.image.selinux);
-        let plain = recipe::Recipe { image: without.image.clone(), ..with };
+        // The policy is one more package of the same repositories.
+        let (image, packages) = (without.image.clone(), without.packages.clone());
+        let added = with.packages.base.iter().filter(|asked| !packages.base.contains(asked));
+        let added: Vec<_> = added.map(ToString::to_string).collect();
+        let expected = ["fedora", "centos"].contains(&distro).then_some("container-selinux");
+        assert_eq!(added, Vec::from_iter(expected), "{distro}");
+        let plain = recipe::Recipe { image, packages, ..with };
         assert_eq!(format!("{plain:?}"), format!("{without:?}"), "{distro}");
     }
 }
