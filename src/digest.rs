@@ -28,21 +28,10 @@ impl Digest {
     ///
     /// # Errors
     /// Whatever the reader reports.
-    pub fn of_reader(mut reader: impl Read) -> io::Result<(Self, u64)> {
-        let (mut hasher, mut size) = (Hasher::default(), 0_u64);
-        let mut buffer = vec![0; SMALL];
-        loop {
-            let count = match reader.read(&mut buffer) {
-                Ok(0) => return Ok((hasher.finish(), size)),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                count => count?,
-            };
-            hasher.update(buffer.get(..count).unwrap_or_default());
-            size = size.saturating_add(count as u64);
-            if count == SMALL {
-                buffer.resize(LARGE, 0);
-            }
-        }
+    pub fn of_reader(reader: impl Read) -> io::Result<(Self, u64)> {
+        let mut hasher = Hasher::default();
+        let size = read_all(reader, |bytes| hasher.update(bytes))?;
+        Ok((hasher.finish(), size))
     }
 
     /// Creates a digest from its 32 bytes.
@@ -53,6 +42,27 @@ impl Digest {
     /// Returns the 32 bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+/// Hands everything that `reader` yields to `take`, part by part; returns how many bytes that was.
+///
+/// # Errors
+/// Whatever the reader reports.
+pub(crate) fn read_all(mut reader: impl Read, mut take: impl FnMut(&[u8])) -> io::Result<u64> {
+    let mut size = 0_u64;
+    let mut buffer = vec![0; SMALL];
+    loop {
+        let count = match reader.read(&mut buffer) {
+            Ok(0) => return Ok(size),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            count => count?,
+        };
+        take(buffer.get(..count).unwrap_or_default());
+        size = size.saturating_add(count as u64);
+        if count == SMALL {
+            buffer.resize(LARGE, 0);
+        }
     }
 }
 

@@ -222,7 +222,7 @@ pub fn write_image(
         let written = image::write(&plan, source.contents, output.file(), threads);
         Ok((plan, written.map_err(failed)?))
     })?;
-    let check = || image::check(&plan, &written, output.file(), threads);
+    let check = || image::check(&plan, &written, source.contents, output.file(), threads);
     let examined = examine(&output, check, &source, path, workshop)?;
     let measurement = (options.verity.as_ref().zip(written.verity))
         .map(|(verity, parameters)| {

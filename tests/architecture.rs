@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 
 /// Each room and the rooms that it may use.
 const ROOMS: &[(&str, &[&str])] = &[
+    ("checksum", &["digest"]),
     ("crew", &[]),
     ("digest", &[]),
     ("event", &[]),
     ("epoch", &[]),
     ("relay", &[]),
-    ("tree", &["digest"]),
-    ("store", &["crew", "digest", "tree"]),
+    ("tree", &["checksum", "digest"]),
+    ("store", &["checksum", "crew", "digest", "tree"]),
     ("package", &["digest", "tree"]),
     ("meant", &[]),
     ("document", &["meant"]),
@@ -50,7 +51,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("provision", &["digest", "epoch", "package", "recipe", "tree"]),
-    ("image", &["crew", "digest", "distro", "epoch", "recipe", "tree"]),
+    ("image", &["checksum", "crew", "digest", "distro", "epoch", "recipe", "tree"]),
     ("inspect", &["digest", "epoch", "image", "lock", "package", "recipe", "tree"]),
     ("sbom", &["digest", "epoch", "inspect", "lock", "tree"]),
     ("boot", &["distro", "epoch", "event", "image", "recipe", "sandbox", "store", "tree"]),

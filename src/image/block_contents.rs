@@ -8,7 +8,8 @@ use std::io::{self, Read};
 
 use super::Error;
 use super::blocks::{Blocks, FileMap, FileReader};
-use super::verified::{Verified, digests};
+use super::known::Hashing;
+use super::verified::Verified;
 use crate::digest::Digest;
 use crate::tree::{Content, Contents, InodeId, Kind, Tree};
 
@@ -25,7 +26,7 @@ impl std::fmt::Debug for BlockContents<'_> {
 }
 
 impl<'m> BlockContents<'m> {
-    /// Hashes `files` on up to `threads` threads, and gives each of them its content in `tree`.
+    /// Hashes `files`, and gives each of them its content in `tree`.
     ///
     /// # Errors
     /// [`Error::Read`].
@@ -33,9 +34,9 @@ impl<'m> BlockContents<'m> {
         blocks: Blocks<'m>,
         files: Vec<(InodeId, FileMap)>,
         tree: &mut Tree,
-        threads: usize,
+        hashing: Hashing<'_>,
     ) -> Result<Self, Error> {
-        let digests = digests(&files, threads, |(_, file)| FileReader::new(blocks, file));
+        let digests = hashing.digests(&files, |(_, file)| FileReader::new(blocks, file));
         let digests = digests.map_err(|source| Error::Read { source })?;
         let mut by_digest = BTreeMap::new();
         for ((id, file), digest) in files.into_iter().zip(digests) {

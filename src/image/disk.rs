@@ -9,9 +9,11 @@
 use fs_err::File;
 use fs_err::os::unix::fs::FileExt as _;
 
+use super::known::{Hashing, Known};
 use super::layout::{Identity, Layout, MIB};
+use super::read::read_with;
 use super::table::{Gpt, SECTOR, Table, halves};
-use super::{Error, Medium, Window, erofs, ext4, nvdimm, read, uuid_of, verity, xfs};
+use super::{Error, Medium, Window, erofs, ext4, nvdimm, uuid_of, verity, xfs};
 use crate::digest::{Digest, Hasher};
 use crate::epoch::Epoch;
 use crate::recipe::{FileSystem, ImageOptions, PartitionTable};
@@ -326,17 +328,20 @@ fn write_tables(layout: &Layout, identity: &Identity, file: &File) -> Result<(),
 }
 
 /// Reads what [`write()`] wrote and compares it with the plan, and with the root hash that was told,
-/// before it gets its final name.
+/// before it gets its final name. Contents are expected to be those of `contents`, whose checksums
+/// count where it has them.
 ///
 /// # Errors
-/// As [`read`] and [`super::Parts::verify`], and [`Error::Differs`].
+/// As [`super::read()`] and [`super::Parts::verify`], and [`Error::Differs`].
 pub fn check(
     plan: &Plan,
     written: &Image,
+    contents: &dyn Contents,
     medium: &dyn Medium,
     threads: usize,
 ) -> Result<(), Error> {
-    let disk = read(medium, threads)?;
+    let known = &Known::of(&plan.tree, contents);
+    let disk = read_with(medium, Hashing { threads, known })?;
     let identity = plan.identity(written.verity.as_ref().map(|verity| &verity.root_hash));
     let table = Layout::new(written.size, &plan.options).table(0, &identity);
     let facts = [

@@ -2,6 +2,7 @@
 
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
+use super::known::Hashing;
 use super::{Error, Medium, Window, erofs, ext4, xfs};
 use crate::tree::{Contents, Tree};
 
@@ -61,13 +62,13 @@ pub fn kind(medium: &Window<'_>) -> Result<&'static str, Error> {
 /// # Errors
 /// [`Error::Read`] when the medium fails, [`Error::Broken`] with the first rule that does not hold,
 /// [`Error::Unsupported`] for what is none of Kata's file systems.
-pub(super) fn read(medium: Window<'_>, threads: usize) -> Result<FileSystem<'_>, Error> {
+pub(super) fn read<'m>(medium: Window<'m>, hashing: Hashing<'_>) -> Result<FileSystem<'m>, Error> {
     match kind(&medium) {
-        Ok("erofs") => Ok(FileSystem::Erofs(Box::new(erofs::read(medium, threads)?))),
-        Ok("xfs") => Ok(FileSystem::Xfs(Box::new(xfs::read(medium, threads)?))),
+        Ok("erofs") => Ok(FileSystem::Erofs(Box::new(erofs::read(medium, hashing)?))),
+        Ok("xfs") => Ok(FileSystem::Xfs(Box::new(xfs::read(medium, hashing)?))),
         Err(error @ Error::Read { .. }) => Err(error),
         // What is none at all, its reader says with the rule that is broken.
-        _ => Ok(FileSystem::Ext4(Box::new(ext4::read(medium, threads)?))),
+        _ => Ok(FileSystem::Ext4(Box::new(ext4::read(medium, hashing)?))),
     }
 }
 

@@ -17,6 +17,7 @@ mod file_system;
 pub mod gzip;
 pub mod initrd;
 mod kinds;
+mod known;
 mod layout;
 mod medium;
 pub mod nvdimm;

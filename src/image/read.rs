@@ -1,5 +1,6 @@
 //! Reads an image: its tables, its header, its file system, and the hash tree over it.
 
+use super::known::{Hashing, Known};
 use super::layout::PARTITION_AT;
 use super::table::{Partition, SECTOR, Table};
 use super::{Error, FileSystem, Medium, Window, file_system, nvdimm, verity};
@@ -36,8 +37,16 @@ pub struct Disk<'m> {
 /// [`Error::Read`] when the medium fails, [`Error::Broken`] with the first rule that does not hold,
 /// [`Error::Unsupported`] for what Kata's images do not have.
 pub fn read(medium: &dyn Medium, threads: usize) -> Result<Disk<'_>, Error> {
+    read_with(medium, Hashing { threads, known: &Known::default() })
+}
+
+/// As [`read`], hashing contents as `hashing` says.
+pub(super) fn read_with<'m>(
+    medium: &'m dyn Medium,
+    hashing: Hashing<'_>,
+) -> Result<Disk<'m>, Error> {
     let parts = parts(medium)?;
-    let file_system = file_system::read(parts.data, threads)?;
+    let file_system = file_system::read(parts.data, hashing)?;
     Ok(Disk { parts, file_system })
 }
 

@@ -1,11 +1,9 @@
-//! A reader that fails at its end unless all bytes together have the digest that was promised, and
-//! the digests of many contents at once.
+//! A reader that fails at its end unless all bytes together have the digest that was promised.
 
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
 use std::io::{self, Read};
 
-use crate::crew;
 use crate::digest::{Digest, Hasher};
 
 /// Reads what it is made of, and checks it.
@@ -38,17 +36,4 @@ impl<R: Read> Read for Verified<R> {
         }
         Ok(count)
     }
-}
-
-/// The digests of what `open` opens for `files`, in their order, on up to `threads` threads.
-///
-/// # Errors
-/// That of the first content that cannot be read.
-pub(super) fn digests<'f, F: Sync, R: Read>(
-    files: &'f [F],
-    threads: usize,
-    open: impl Fn(&'f F) -> R + Sync,
-) -> io::Result<Vec<Digest>> {
-    let files: Vec<&'f F> = files.iter().collect();
-    crew::try_map(threads, &files, |file| Digest::of_reader(open(file)).map(|(digest, _)| digest))
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::pack::Pack;
 use super::reader::Slice;
+use crate::checksum::Checksum;
 use crate::digest::Digest;
 
 /// Packs, each under its own key.
@@ -45,5 +46,10 @@ impl Loaded {
     pub(super) fn find(&self, digest: &Digest) -> Option<(Digest, Slice)> {
         let pack = self.holders.get(digest)?;
         Some((pack.key, pack.find(digest)?))
+    }
+
+    /// The checksum of a content.
+    pub(super) fn checksum(&self, digest: &Digest) -> Option<Checksum> {
+        self.holders.get(digest)?.checksum(digest)
     }
 }

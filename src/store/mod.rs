@@ -51,6 +51,7 @@ pub use output::{Output, OutputDirectory};
 pub use pack::PackWriter;
 pub use temporary::{TemporaryFolder, abandon_all};
 
+use crate::checksum::Checksum;
 use crate::digest::Digest;
 use crate::tree::Contents;
 use folder::Folder;
@@ -193,6 +194,10 @@ impl Contents for Store {
                 Ok(Box::new(FromPack { store: self, key, reader: slice.open_unhashed() }))
             }
         }
+    }
+
+    fn checksum(&self, digest: &Digest) -> Option<Checksum> {
+        self.shared.loaded.read().unwrap_or_else(PoisonError::into_inner).checksum(digest)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Packs: many contents in one file, for the files of packages.
 //!
 //! ```text
-//! "osbuilder-pack 1"  contents, one after the other  index  trailer
-//! index: for each content, in order of digests: digest (32 bytes), offset (8), size (8)
+//! "osbuilder-pack 2"  contents, one after the other  index  trailer
+//! index: for each content, in order of digests: digest (32 bytes), checksum (16), offset (8), size (8)
 //! trailer: offset of the index (8), SHA-256 of key, that offset and the index (32)
 //! ```
 //!
@@ -21,10 +21,11 @@ use fs_err::os::unix::fs::FileExt;
 use super::reader::Slice;
 use super::temporary::Temporary;
 use super::{Error, Store};
+use crate::checksum::{Checksum, Summer};
 use crate::digest::{Digest, Hasher};
 
-const MAGIC: &[u8; 16] = b"osbuilder-pack 1";
-const ENTRY: usize = 48;
+const MAGIC: &[u8; 16] = b"osbuilder-pack 2";
+const ENTRY: usize = 64;
 const TRAILER: u64 = 40;
 /// Contents of unknown size are gathered in memory up to this; larger ones are written as they
 /// come, and other threads wait meanwhile.
@@ -51,6 +52,7 @@ struct State {
 
 #[derive(Debug, Clone, Copy)]
 struct Place {
+    checksum: Checksum,
     offset: u64,
     size: u64,
 }
@@ -74,9 +76,9 @@ impl PackWriter {
         if known || copied.is_err() {
             state.rewind(start);
         }
-        let (digest, size) = copied?;
-        state.places.entry(digest).or_insert(Place { offset: start, size });
-        Ok((digest, size))
+        let (digest, place) = copied?;
+        state.places.entry(digest).or_insert(place);
+        Ok((digest, place.size))
     }
 
     /// Adds `bytes`, unless the pack holds them already; returns their digest and number.
@@ -89,22 +91,28 @@ impl PackWriter {
         if !state.places.contains_key(&digest) {
             let offset = state.end();
             state.push(self.temporary.file(), bytes)?;
-            state.places.insert(digest, Place { offset, size });
+            let checksum = Checksum::of(bytes);
+            state.places.insert(digest, Place { checksum, offset, size });
         }
         Ok((digest, size))
     }
 
-    fn stream(&self, state: &mut State, mut reader: impl Read) -> Result<(Digest, u64), Error> {
-        let (mut hasher, mut size) = (Hasher::default(), 0_u64);
+    fn stream(&self, state: &mut State, mut reader: impl Read) -> Result<(Digest, Place), Error> {
+        let (mut hasher, mut summer, offset) = (Hasher::default(), Summer::default(), state.end());
+        let mut size = 0_u64;
         let mut buffer = vec![0; CHUNK];
         loop {
             let chunk = match reader.read(&mut buffer) {
-                Ok(0) => return Ok((hasher.finish(), size)),
+                Ok(0) => {
+                    let checksum = summer.finish();
+                    return Ok((hasher.finish(), Place { checksum, offset, size }));
+                }
                 Ok(count) => buffer.get(..count).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(Error::Source(error)),
             };
             hasher.update(chunk);
+            summer.update(chunk);
             size = size.saturating_add(chunk.len() as u64);
             state.push(self.temporary.file(), chunk)?;
         }
@@ -168,6 +176,7 @@ impl State {
         let mut index = Vec::with_capacity(self.places.len().saturating_mul(ENTRY));
         for (digest, place) in &self.places {
             index.extend_from_slice(digest.as_bytes());
+            index.extend_from_slice(&place.checksum.to_bytes());
             index.extend_from_slice(&place.offset.to_le_bytes());
             index.extend_from_slice(&place.size.to_le_bytes());
         }
@@ -231,13 +240,26 @@ impl Pack {
 
     fn place(&self, number: usize) -> Option<Place> {
         let entry = self.index.chunks_exact(ENTRY).nth(number)?;
-        let (offset, size) = entry.get(32..)?.split_first_chunk::<8>()?;
-        let size = size.first_chunk::<8>()?;
-        Some(Place { offset: u64::from_le_bytes(*offset), size: u64::from_le_bytes(*size) })
+        let (checksum, rest) = entry.get(32..)?.split_first_chunk::<{ Checksum::SIZE }>()?;
+        let (offset, size) = rest.split_first_chunk::<8>()?;
+        let number = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+        let (offset, size) = (number(offset), number(size.first_chunk()?));
+        Some(Place { checksum: Checksum::from_bytes(*checksum), offset, size })
+    }
+
+    /// Finds a content.
+    pub(super) fn find(&self, digest: &Digest) -> Option<Slice> {
+        let Place { offset, size, .. } = self.find_place(digest)?;
+        Some(Slice { file: Arc::clone(&self.file), offset, size })
+    }
+
+    /// The checksum of a content.
+    pub(super) fn checksum(&self, digest: &Digest) -> Option<Checksum> {
+        self.find_place(digest).map(|place| place.checksum)
     }
 
     /// Finds a content by halving, as the index is sorted.
-    pub(super) fn find(&self, digest: &Digest) -> Option<Slice> {
+    fn find_place(&self, digest: &Digest) -> Option<Place> {
         let (mut low, mut high) = (0, self.len());
         while low < high {
             let middle = low.midpoint(high);
@@ -245,10 +267,7 @@ impl Pack {
             match self.index.get(start..)?.first_chunk::<32>()?.cmp(digest.as_bytes()) {
                 std::cmp::Ordering::Less => low = middle.checked_add(1)?,
                 std::cmp::Ordering::Greater => high = middle,
-                std::cmp::Ordering::Equal => {
-                    let Place { offset, size } = self.place(middle)?;
-                    return Some(Slice { file: Arc::clone(&self.file), offset, size });
-                }
+                std::cmp::Ordering::Equal => return self.place(middle),
             }
         }
         None
@@ -335,7 +354,7 @@ mod tests {
         let added = filled(&store, &key);
         let size = store.shared.packs.stat(key.to_string()).unwrap().unwrap().st_size;
         let once: usize = added.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() / 2;
-        assert_eq!(u64::try_from(size).unwrap(), 16 + once as u64 + 8 * 48 + 40);
+        assert_eq!(u64::try_from(size).unwrap(), 16 + once as u64 + 8 * 64 + 40);
         let again = Store::open(&root.path().join("cache")).unwrap();
         assert!(again.load_pack(&key).unwrap());
         for (digest, bytes) in &added {

@@ -4,6 +4,7 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use crate::checksum::Checksum;
 use crate::digest::Digest;
 
 /// The content of a regular file, by reference.
@@ -39,6 +40,14 @@ impl Content {
         match self {
             Self::Inline(bytes) => Digest::of(bytes),
             Self::Stored { digest, .. } => *digest,
+        }
+    }
+
+    /// The checksum of the bytes, as far as `contents` knows it.
+    pub fn checksum(&self, contents: &dyn Contents) -> Option<Checksum> {
+        match self {
+            Self::Inline(bytes) => Some(Checksum::of(bytes)),
+            Self::Stored { digest, .. } => contents.checksum(digest),
         }
     }
 
@@ -85,6 +94,11 @@ pub trait Contents: Sync {
     fn open_unhashed(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>> {
         self.open(digest)
     }
+
+    /// The checksum of the bytes with this digest, where both were taken of them together.
+    fn checksum(&self, _digest: &Digest) -> Option<Checksum> {
+        None
+    }
 }
 
 /// A [`Contents`] without anything in it, for trees whose contents are all inline.
@@ -130,5 +144,9 @@ impl Contents for Layered<'_> {
 
     fn open_unhashed(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>> {
         self.first(digest, |contents| contents.open_unhashed(digest))
+    }
+
+    fn checksum(&self, digest: &Digest) -> Option<Checksum> {
+        self.0.iter().find_map(|contents| contents.checksum(digest))
     }
 }

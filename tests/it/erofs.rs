@@ -51,7 +51,7 @@ fn write(options: &ImageOptions, path: &Path, threads: usize) -> image::Image {
         .unwrap();
     let plan = plan(options);
     let written = image::write(&plan, &NoContents, &file, threads).unwrap();
-    image::check(&plan, &written, &file, threads).unwrap();
+    image::check(&plan, &written, &NoContents, &file, threads).unwrap();
     written
 }
 
@@ -259,7 +259,7 @@ fn a_content_is_kept_once_however_many_files_have_it() {
         let plan = image::plan(&tree, &options(), Epoch::default()).unwrap();
         let file = fs_err::File::from_parts(tempfile::tempfile().unwrap(), "image");
         let image = image::write(&plan, &NoContents, &file, 2).unwrap();
-        image::check(&plan, &image, &file, 2).unwrap();
+        image::check(&plan, &image, &NoContents, &file, 2).unwrap();
         image.file_system_size
     };
     assert!(size(20) < size(1) + 4096 * 8);

@@ -283,7 +283,7 @@ proptest! {
         let options = ImageOptions { compression, dax_header, ..OPTIONS };
         let plan = image::plan(&tree, &options, Epoch::new(1_700_000_000).unwrap()).unwrap();
         let (written, bytes) = bytes_of(&tree, &options);
-        image::check(&plan, &written, &bytes, 2).unwrap();
+        image::check(&plan, &written, &NoContents, &bytes, 2).unwrap();
         let disk = image::read(&bytes, 1).unwrap();
         prop_assert_eq!(disk.file_system.tree(), &tree);
         prop_assert_eq!(disk.file_system.stray_byte().unwrap(), None);

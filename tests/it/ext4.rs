@@ -71,7 +71,7 @@ fn an_image_read_back_holds_the_same_tree() {
             .open(&path)
             .unwrap();
         let written = image::write(&plan, &NoContents, &file, 2).unwrap();
-        image::check(&plan, &written, &file, 2).unwrap();
+        image::check(&plan, &written, &NoContents, &file, 2).unwrap();
         assert_eq!(image::read(&file, 1).unwrap().parts.dax_header, dax_header);
     }
 }

@@ -103,7 +103,7 @@ impl Form {
         let plan = image::plan(tree, options, epoch)?;
         let file = fs_err::File::from_parts(tempfile::tempfile().unwrap(), "image");
         let image = image::write(&plan, &NoContents, &file, threads)?;
-        image::check(&plan, &image, &file, threads)?;
+        image::check(&plan, &image, &NoContents, &file, threads)?;
         let mut bytes = vec![0; usize::try_from(image.size).unwrap()];
         file.read_at(0, &mut bytes).unwrap();
         Ok((bytes, image.verity))

@@ -37,7 +37,7 @@ fn write(options: &ImageOptions, path: &Path, threads: usize) -> Image {
     let file = open.create(true).truncate(true).read(true).write(true).open(path).unwrap();
     let plan = image::plan(&tree(), options, Epoch::new(1_700_000_000).unwrap()).unwrap();
     let image = image::write(&plan, &NoContents, &file, threads).unwrap();
-    image::check(&plan, &image, &file, threads).unwrap();
+    image::check(&plan, &image, &NoContents, &file, threads).unwrap();
     image
 }
 

@@ -27,7 +27,7 @@ fn write(tree: &Tree, options: &ImageOptions, path: &Path) -> image::Image {
     let mut how = fs_err::File::options();
     let file = how.create(true).truncate(true).read(true).write(true).open(path).unwrap();
     let image = image::write(&plan, &NoContents, &file, 2).unwrap();
-    image::check(&plan, &image, &file, 2).unwrap();
+    image::check(&plan, &image, &NoContents, &file, 2).unwrap();
     image
 }
 

@@ -55,7 +55,7 @@ impl Measured {
         let plan =
             image::plan(&tree(), &ImageOptions { file_system, ..options(verity) }, epoch).unwrap();
         let image = image::write(&plan, &NoContents, &file, threads).unwrap();
-        image::check(&plan, &image, &file, threads).unwrap();
+        image::check(&plan, &image, &NoContents, &file, threads).unwrap();
         Self { folder, image }
     }
 

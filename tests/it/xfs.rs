@@ -64,7 +64,7 @@ fn write(plan: &image::Plan, path: &Path, threads: usize) -> image::Image {
     let mut options = fs_err::File::options();
     let file = options.create(true).truncate(true).read(true).write(true).open(path).unwrap();
     let written = image::write(plan, &NoContents, &file, threads).unwrap();
-    image::check(plan, &written, &file, threads).unwrap();
+    image::check(plan, &written, &NoContents, &file, threads).unwrap();
     written
 }
 

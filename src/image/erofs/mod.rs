@@ -31,7 +31,7 @@ pub use content::ImageContents;
 pub use dump::Summary;
 pub use reader::FileSystem;
 
-pub(crate) use reader::read;
+pub(in crate::image) use reader::read;
 pub(crate) use writer::Plan;
 
 use crate::epoch::Epoch;

@@ -16,7 +16,7 @@ use super::draft::decode_device;
 use super::format::{BLOCK, BLOCK_SIZE, kinds};
 use super::map::{FileMap, FileReader, Part};
 use super::volume::{Found, Volume, place_of};
-use crate::image::verified::digests;
+use crate::image::known::Hashing;
 use crate::image::{Error, Window};
 use crate::tree::{Content, Inode, InodeId, Kind, Meta, Tree, TreePath};
 
@@ -37,12 +37,15 @@ pub struct FileSystem<'m> {
     pub(super) inodes: BTreeMap<u64, (Found, FileMap)>,
 }
 
-/// Reads the file system in `medium`, hashing contents on up to `threads` threads.
+/// Reads the file system in `medium`, hashing contents as `hashing` says.
 ///
 /// # Errors
 /// [`Error::Read`] when the medium fails, [`Error::Broken`] with the first rule that does not hold,
 /// [`Error::Unsupported`] for features that are not known.
-pub(crate) fn read(medium: Window<'_>, threads: usize) -> Result<FileSystem<'_>, Error> {
+pub(in crate::image) fn read<'m>(
+    medium: Window<'m>,
+    hashing: Hashing<'_>,
+) -> Result<FileSystem<'m>, Error> {
     let volume = Volume::open(medium)?;
     let mut walk = Walk {
         volume: &volume,
@@ -61,7 +64,7 @@ pub(crate) fn read(medium: Window<'_>, threads: usize) -> Result<FileSystem<'_>,
     walk.check_links()?;
     let Walk { mut tree, claims, files, inodes, .. } = walk;
     let distinct = distinct(&files);
-    let digests = digests(&distinct, threads, |(map, _)| FileReader::new(&volume, map));
+    let digests = hashing.digests(&distinct, |(map, _)| FileReader::new(&volume, map));
     let mut by_digest = BTreeMap::new();
     for ((map, ids), digest) in distinct.into_iter().zip(digests.map_err(damaged)?) {
         for id in ids {

@@ -35,7 +35,7 @@ pub use reader::FileSystem;
 
 pub(crate) use draft::LOST_AND_FOUND;
 pub(crate) use plan::Plan;
-pub(crate) use reader::read;
+pub(in crate::image) use reader::read;
 
 use std::collections::BTreeMap;
 

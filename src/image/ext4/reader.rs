@@ -16,6 +16,7 @@ use super::inode::Inode as DiskInode;
 use super::volume::{Claims, Volume, inode_place};
 use super::{attributes, checksum};
 use crate::image::blocks::{Extent, FileMap, Run};
+use crate::image::known::Hashing;
 use crate::image::{BlockContents, Error, Window};
 use crate::tree::{Content, Inode, InodeId, Kind, Meta, Tree, TreePath};
 
@@ -36,12 +37,15 @@ pub struct FileSystem<'m> {
     pub(super) inodes: BTreeSet<u32>,
 }
 
-/// Reads the file system in `medium`, hashing contents on up to `threads` threads.
+/// Reads the file system in `medium`, hashing contents as `hashing` says.
 ///
 /// # Errors
 /// [`Error::Read`] when the medium fails, [`Error::Broken`] with the first rule that does not hold,
 /// [`Error::Unsupported`] for features that are not known.
-pub(crate) fn read(medium: Window<'_>, threads: usize) -> Result<FileSystem<'_>, Error> {
+pub(in crate::image) fn read<'m>(
+    medium: Window<'m>,
+    hashing: Hashing<'_>,
+) -> Result<FileSystem<'m>, Error> {
     let volume = Volume::open(medium)?;
     let mut claims = Claims::new(&volume)?;
     volume.claim_tables(&mut claims)?;
@@ -61,7 +65,7 @@ pub(crate) fn read(medium: Window<'_>, threads: usize) -> Result<FileSystem<'_>,
     let Walk { mut tree, claims, files, seen, .. } = walk;
     let inodes = seen.into_keys().collect();
     super::remove_spare(&mut tree);
-    let contents = BlockContents::hash(volume.blocks(), files, &mut tree, threads)?;
+    let contents = BlockContents::hash(volume.blocks(), files, &mut tree, hashing)?;
     Ok(FileSystem { tree, contents, volume, claims, inodes })
 }
 

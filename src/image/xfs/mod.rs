@@ -41,7 +41,7 @@ pub use dump::Summary;
 pub use reader::FileSystem;
 
 pub(crate) use plan::Plan;
-pub(crate) use reader::read;
+pub(in crate::image) use reader::read;
 
 use draft::Draft;
 use format::BLOCK_SIZE;

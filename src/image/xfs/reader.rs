@@ -17,6 +17,7 @@ use super::names::{Names, read_local};
 use super::volume::{Volume, inode_place};
 use super::{attribute_reader, format::BLOCK};
 use crate::image::blocks::FileMap;
+use crate::image::known::Hashing;
 use crate::image::{BlockContents, Error, Window};
 use crate::tree::{Content, Inode, InodeId, Kind, Meta, Tree, TreePath};
 
@@ -37,12 +38,15 @@ pub struct FileSystem<'m> {
     pub(super) inodes: Vec<u64>,
 }
 
-/// Reads the file system in `medium`, hashing contents on up to `threads` threads.
+/// Reads the file system in `medium`, hashing contents as `hashing` says.
 ///
 /// # Errors
 /// [`Error::Read`] when the medium fails, [`Error::Broken`] with the first rule that does not hold,
 /// [`Error::Unsupported`] for features that are not known.
-pub(crate) fn read(medium: Window<'_>, threads: usize) -> Result<FileSystem<'_>, Error> {
+pub(in crate::image) fn read<'m>(
+    medium: Window<'m>,
+    hashing: Hashing<'_>,
+) -> Result<FileSystem<'m>, Error> {
     let (volume, claims, free) = Volume::open(medium)?;
     let size = volume.geometry().blocks.saturating_mul(BLOCK_SIZE);
     let mut walk = Walk {
@@ -63,7 +67,7 @@ pub(crate) fn read(medium: Window<'_>, threads: usize) -> Result<FileSystem<'_>,
         return Err(Error::broken("inodes", "some are in use, and no name leads to them"));
     }
     let inodes = seen.into_keys().collect();
-    let contents = BlockContents::hash(volume.blocks(), files, &mut tree, threads)?;
+    let contents = BlockContents::hash(volume.blocks(), files, &mut tree, hashing)?;
     Ok(FileSystem { tree, contents, volume, free, inodes })
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::format::{BLOCK, Header, INODE_SIZE, SECTOR, be16, field, magic, seal};
-use super::{Plan, plan, read};
+use super::{FileSystem, Plan, plan, read};
+use crate::image::known::{Hashing, Known};
 use crate::image::{Error, Window};
 use crate::tree::{Content, Inode, Kind, Meta, NoContents, Tree, TreePath};
 
@@ -54,8 +55,12 @@ fn image() -> Vec<u8> {
     fs_err::read(&path).unwrap()
 }
 
+fn read_from(bytes: &Vec<u8>, size: u64) -> Result<FileSystem<'_>, Error> {
+    read(Window::new(bytes, 0, size), Hashing { threads: 1, known: &Known::default() })
+}
+
 fn outcome(bytes: &Vec<u8>) -> Result<Tree, Error> {
-    read(Window::new(bytes, 0, SIZE), 1).map(|system| system.tree)
+    read_from(bytes, SIZE).map(|system| system.tree)
 }
 
 /// Sets the checksums of a block of metadata right.
@@ -135,7 +140,7 @@ fn k7_a_changed_byte_of_metadata_is_found_by_its_checksum_or_as_a_stray_one() {
         let at = start + 60 + scramble(index as u64) % 100;
         bytes[at] ^= 1;
         // Inodes that are free have no part in the tree: what hides there is stray.
-        match read(Window::new(&bytes, 0, SIZE), 1) {
+        match read_from(&bytes, SIZE) {
             Ok(system) => assert!(system.stray_byte().unwrap().is_some(), "{at}"),
             Err(error) => assert!(matches!(error, Error::Broken { .. }), "{at} {error}"),
         }
@@ -206,6 +211,6 @@ fn what_lies_is_refused_by_the_rule_that_it_breaks() {
 fn an_image_cut_anywhere_is_refused() {
     let bytes = image();
     for size in [0, 1, 511, 4095, 4096, SIZE / 2, SIZE - 4096] {
-        assert!(read(Window::new(&bytes, 0, size), 1).is_err(), "{size}");
+        assert!(read_from(&bytes, size).is_err(), "{size}");
     }
 }
