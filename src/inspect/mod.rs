@@ -158,6 +158,9 @@ pub struct FileSystem {
     pub compressed: bool,
     /// When it was made, in seconds since 1970.
     pub time: u64,
+    /// Where in it a byte is that is not zero and that no file and no table accounts for, if there is
+    /// one: what was deleted, what nobody cleared, or what somebody hides.
+    pub stray_byte: Option<u64>,
 }
 
 /// Reads the guest in `medium`, on up to `threads` threads.
@@ -220,6 +223,7 @@ fn read_image(medium: &dyn Medium, threads: NonZeroUsize) -> Result<Opened<'_>, 
             journal: summary.journal,
             compressed: summary.compressed,
             time: summary.time,
+            stray_byte: disk.file_system.stray_byte()?,
         }),
     };
     let (tree, contents) = disk.file_system.into_parts();

@@ -165,6 +165,13 @@ pub fn verify(
             add(Severity::Later, text);
         }
     }
+    if let Form::Image { file_system, .. } = &guest.report.form
+        && let Some(at) = file_system.stray_byte
+    {
+        let kind = file_system.kind;
+        let text = format!("byte {at} of the {kind} belongs to nothing in it, and is not zero");
+        add(Severity::Later, text);
+    }
     if measurement == Measurement::Unchecked {
         let text = "there is a hash tree, and nothing to check it with: give the root hash";
         add(Severity::Later, text.to_owned());

@@ -194,6 +194,48 @@ fn the_file_of_an_image_takes_no_more_room_than_its_content() {
     assert!(found.blocks() * 512 < 20 << 20, "{}", found.blocks() * 512);
 }
 
+/// A disk with a file system of somebody else's in its partition.
+fn wrapped(file_system: &[u8]) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image");
+    let alignment_mib = (file_system.len() as u64 >> 20) + 2;
+    let options = ImageOptions { alignment_mib, dax_header: false, ..options() };
+    let image = write(&Tree::default(), &options, &path, 1);
+    let mut bytes = fs_err::read(&path).unwrap();
+    let start = usize::try_from(image.file_system_at).unwrap();
+    bytes[start..][..file_system.len()].copy_from_slice(file_system);
+    bytes
+}
+
+/// What `mke2fs` writes belongs to something, whatever it was told to write; what `debugfs` deletes
+/// belongs to nothing any more.
+#[test]
+fn images_of_e2fsprogs_are_read_and_what_was_deleted_in_them_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, path) = (folder.path().join("files"), folder.path().join("ext4"));
+    fs_err::create_dir_all(files.join("folder")).unwrap();
+    fs_err::write(files.join("folder/secret"), pattern(100_000)).unwrap();
+    fs_err::write(files.join("kept"), "text").unwrap();
+    let (files, path) = (files.to_str().unwrap(), path.to_str().unwrap());
+    for features in ["", "^resize_inode", "^has_journal", "^metadata_csum", "^64bit", "^flex_bg"] {
+        for block_size in ["1024", "4096"] {
+            let options = ["-Fqt", "ext4", "-b", block_size, "-O", features, "-d", files, path];
+            assert!(run("mke2fs", &[&options[..], &["24M"]].concat()).status.success());
+            let read = |wanted: bool| {
+                let bytes = wrapped(&fs_err::read(path).unwrap());
+                let disk = image::read(&bytes, 1).unwrap();
+                let found = disk.file_system.stray_byte().unwrap();
+                assert_eq!(found.is_some(), wanted, "{features} {block_size} {found:?}");
+                disk.file_system.tree().to_listing().contains("secret")
+            };
+            assert!(read(false));
+            let delete = ["-w", "-R", "rm /folder/secret", path];
+            assert!(run("debugfs", &delete).status.success());
+            assert!(!read(true));
+        }
+    }
+}
+
 /// The text is what a person can judge; the digest says that not a single byte moved.
 #[test]
 fn the_layout_of_a_small_image_is_pinned() {

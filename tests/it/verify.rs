@@ -299,6 +299,21 @@ fn k3_bytes_that_belong_to_nothing_and_a_lost_header_are_told() {
 }
 
 #[test]
+fn k7_what_stands_in_free_blocks_is_told() {
+    let shop = Shop::new();
+    shop.image("img", &[]);
+    let told = shop.told(&["--json", "inspect", "img"], 0);
+    let value: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let system = &value["file_system"];
+    assert_eq!(system["stray_byte"], serde_json::Value::Null, "{told}");
+    let number = |name: &str| system[name].as_u64().unwrap();
+    let last = number("blocks") * number("block_size") - 1;
+    shop.flip("img", number("offset") + last);
+    let told = shop.told(&["verify", "img"], 0);
+    assert!(told.contains(&format!("warning: byte {last} of the ext4 belongs to no")), "{told}");
+}
+
+#[test]
 fn an_extension_of_guests_gets_no_header_and_needs_no_init() {
     let shop = Shop::new();
     fs_err::remove_dir_all(shop.path("tree")).unwrap();

@@ -23,6 +23,13 @@ pub(super) const ATTRIBUTES_AT: usize = 160;
 pub(super) const DESCRIPTOR_SIZE: usize = 32;
 /// The number of the root directory's inode.
 pub(super) const ROOT_INODE: u32 = 2;
+/// The inode of blocks that a disk cannot hold anything in: never of an image, but some makers give it
+/// times.
+pub(super) const BAD_BLOCKS_INODE: u32 = 1;
+/// The inode that holds what is reserved for more descriptors, where a file system may grow.
+pub(super) const RESIZE_INODE: u32 = 7;
+/// Which of the block numbers of an inode without extents leads to those that lead to others.
+pub(super) const DOUBLY_INDIRECT: usize = 13;
 /// The number of the journal's inode.
 pub(super) const JOURNAL_INODE: u32 = 8;
 /// The first inode that is not reserved: by custom that of `lost+found`.
@@ -37,6 +44,7 @@ const MAGIC: u16 = 0xEF53;
 pub(super) mod compatible {
     pub(in super::super) const HAS_JOURNAL: u32 = 0x4;
     pub(in super::super) const EXT_ATTR: u32 = 0x8;
+    pub(in super::super) const RESIZE_INODE: u32 = 0x10;
     pub(in super::super) const DIR_INDEX: u32 = 0x20;
 }
 
@@ -100,6 +108,8 @@ pub(super) struct Superblock {
     pub(super) incompatible: u32,
     pub(super) read_only: u32,
     pub(super) uuid: [u8; 16],
+    /// Blocks kept free behind each table of descriptors, for a file system that may grow.
+    pub(super) reserved_descriptors: u16,
     pub(super) hash_seed: [u32; 4],
     pub(super) descriptor_size: u16,
     /// The journal's block map and size, repeated for repairs; zero without a journal.
@@ -147,6 +157,7 @@ impl Superblock {
         put(bytes, 0x58, self.inode_size.to_le_bytes());
         put(bytes, 0x5A, self.group.to_le_bytes());
         put(bytes, 0x68, self.uuid);
+        put(bytes, 0xCE, self.reserved_descriptors.to_le_bytes());
         for (index, word) in self.hash_seed.into_iter().enumerate() {
             put(bytes, 0xEC + 4 * index, word.to_le_bytes());
         }
@@ -218,6 +229,7 @@ impl Superblock {
             incompatible: word(0x60)?,
             read_only: word(0x64)?,
             uuid: field(bytes, 0x68)?,
+            reserved_descriptors: le16(bytes, 0xCE)?,
             hash_seed,
             descriptor_size: le16(bytes, 0xFE)?,
             journal,

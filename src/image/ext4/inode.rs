@@ -113,6 +113,13 @@ impl Inode {
         let high_is_right = !wide || field(bytes, CHECKSUM_HIGH) == Some([c, d]);
         low.to_le_bytes() == [a, b] && high_is_right
     }
+
+    /// Whether `bytes` are an inode that was never used: nothing but its checksum.
+    pub(super) fn is_blank(bytes: &[u8], number: u32, seed: Seed) -> bool {
+        let is_checksum = |at| (CHECKSUM_LOW..CHECKSUM_LOW.saturating_add(2)).contains(&at);
+        let filled = |(at, byte): (usize, &u8)| *byte != 0 && !is_checksum(at);
+        !bytes.iter().enumerate().any(filled) && Self::is_intact(bytes, number, seed)
+    }
 }
 
 /// Splits a time that is in [`TIMES`] into its lower 32 bits and the two above, which extend a

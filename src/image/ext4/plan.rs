@@ -239,6 +239,7 @@ impl Plan {
                 | read_only::EXTRA_ISIZE
                 | read_only::METADATA_CSUM,
             uuid: self.identity.uuid,
+            reserved_descriptors: 0,
             hash_seed: self.identity.hash_seed,
             descriptor_size: 0,
             journal: self.journal_copy(),

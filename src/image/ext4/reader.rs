@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::directory;
 use super::draft::decode_device;
-use super::format::{JOURNAL_INODE, ROOT_INODE, compatible, flags, kinds, le32};
+use super::format::{
+    DOUBLY_INDIRECT, JOURNAL_INODE, RESIZE_INODE, ROOT_INODE, compatible, flags, kinds, le32,
+};
 use super::inode::Inode as DiskInode;
 use super::volume::{Claims, Volume, inode_place};
 use super::{attributes, checksum};
@@ -60,6 +62,7 @@ pub(in crate::image) fn read<'m>(
         bytes_left: size.saturating_mul(HOLES),
     };
     walk.journal()?;
+    walk.reserved_descriptors()?;
     walk.root()?;
     walk.check_links()?;
     let Walk { mut tree, claims, files, seen, .. } = walk;
@@ -101,6 +104,20 @@ impl Walk<'_, '_> {
         if self.volume.superblock.compatible & compatible::HAS_JOURNAL != 0 {
             let inode = self.volume.inode(JOURNAL_INODE)?;
             self.volume.map(JOURNAL_INODE, &inode, &mut self.claims)?;
+        }
+        Ok(())
+    }
+
+    /// The inode that holds what is reserved for more descriptors has one block of its own: the doubly
+    /// indirect one, whose entries are reserved blocks.
+    fn reserved_descriptors(&mut self) -> Result<(), Error> {
+        if self.volume.grows() {
+            let inode = self.volume.inode(RESIZE_INODE)?;
+            let start = le32(&inode.block, 4 * DOUBLY_INDIRECT).unwrap_or_default().into();
+            if start != 0 {
+                let place = inode_place(RESIZE_INODE);
+                self.claims.claim(&place, Run { start, count: 1 })?;
+            }
         }
         Ok(())
     }

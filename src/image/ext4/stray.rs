@@ -6,9 +6,11 @@
 
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 
-use super::format::JOURNAL_INODE;
+use super::format::{BAD_BLOCKS_INODE, JOURNAL_INODE, RESIZE_INODE};
+use super::inode::Inode;
 use super::reader::FileSystem;
 use crate::image::Error;
+use crate::image::fields::first_not_zero;
 
 impl FileSystem<'_> {
     /// Returns the offset, within the file system, of a byte that no file, table or superblock
@@ -40,13 +42,19 @@ impl FileSystem<'_> {
 
     fn stray_in_inodes(&self) -> Result<Option<u64>, Error> {
         let volume = &self.volume;
-        let size = u64::from(volume.superblock.inode_size);
+        let growth = if volume.grows() { RESIZE_INODE } else { JOURNAL_INODE };
+        let special = [BAD_BLOCKS_INODE, growth, JOURNAL_INODE];
         for number in 1..=volume.superblock.inodes_count {
-            if number != JOURNAL_INODE && !self.inodes.contains(&number) {
-                let place = volume.inode_offset(number)?;
-                if let Some(found) = volume.blocks().first_not_zero(place, size)? {
-                    return Ok(Some(found));
-                }
+            if special.contains(&number) || self.inodes.contains(&number) {
+                continue;
+            }
+            let bytes = volume.inode_bytes(number)?;
+            let is_blank = || volume.seed.is_some_and(|seed| Inode::is_blank(&bytes, number, seed));
+            if let Some(within) = first_not_zero(&bytes)
+                && !is_blank()
+            {
+                let within = u64::try_from(within).unwrap_or(u64::MAX);
+                return Ok(Some(volume.inode_offset(number)?.saturating_add(within)));
             }
         }
         Ok(None)

@@ -9,7 +9,8 @@
 use super::checksum::Seed;
 use super::extents::{self, LENGTH_MAX, Node};
 use super::format::{
-    Descriptor, SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE, Superblock, flags, incompatible, read_only,
+    Descriptor, SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE, Superblock, compatible, flags, incompatible,
+    read_only,
 };
 use super::geometry::has_backup;
 use super::inode::Inode;
@@ -117,6 +118,11 @@ impl<'m> Volume<'m> {
         Run { start, count: bytes.div_ceil(self.block_size()) }
     }
 
+    /// Whether an inode of its own holds what is reserved for more descriptors.
+    pub(super) const fn grows(&self) -> bool {
+        self.superblock.compatible & compatible::RESIZE_INODE != 0
+    }
+
     /// Both bitmaps and the inode table of a group.
     fn tables(&self, descriptor: &Descriptor) -> [Run; 3] {
         let superblock = &self.superblock;
@@ -131,12 +137,13 @@ impl<'m> Volume<'m> {
 
     /// Claims superblock, descriptors, bitmaps and inode tables.
     pub(super) fn claim_tables(&self, claims: &mut Claims) -> Result<(), Error> {
-        let descriptors = self.descriptor_run();
+        let reserved = if self.grows() { self.superblock.reserved_descriptors } else { 0 };
+        let descriptors = self.descriptor_run().count.saturating_add(reserved.into());
         let sparse = self.superblock.read_only & read_only::SPARSE_SUPER != 0;
         for group in (0..self.groups()).filter(|&group| !sparse || has_backup(group)) {
             let before = group.saturating_mul(self.superblock.blocks_per_group.into());
             let start = before.saturating_add(self.superblock.first_data_block.into());
-            let run = Run { start, count: descriptors.count.saturating_add(1) };
+            let run = Run { start, count: descriptors.saturating_add(1) };
             claims.claim("superblock", run)?;
         }
         for (group, descriptor) in self.descriptors.iter().enumerate() {
@@ -178,9 +185,7 @@ impl<'m> Volume<'m> {
     pub(super) fn inode(&self, number: u32) -> Result<Inode, Error> {
         let place = inode_place(number);
         let broken = |rule| Error::broken(&place, rule);
-        let offset = self.inode_offset(number)?;
-        let mut bytes = vec![0; usize::from(self.superblock.inode_size)];
-        self.read_at(offset, &mut bytes)?;
+        let bytes = self.inode_bytes(number)?;
         if self.seed.is_some_and(|seed| !Inode::is_intact(&bytes, number, seed)) {
             return Err(broken("its checksum is wrong"));
         }
@@ -189,6 +194,17 @@ impl<'m> Volume<'m> {
             return Err(broken("a name leads to it, but it has no links"));
         }
         Ok(inode)
+    }
+
+    /// The bytes of an inode, in use or not.
+    ///
+    /// # Errors
+    /// As [`Self::inode_offset`]; [`Error::Read`].
+    pub(super) fn inode_bytes(&self, number: u32) -> Result<Vec<u8>, Error> {
+        let offset = self.inode_offset(number)?;
+        let mut bytes = vec![0; usize::from(self.superblock.inode_size)];
+        self.read_at(offset, &mut bytes)?;
+        Ok(bytes)
     }
 
     /// Where an inode stands, in bytes.
