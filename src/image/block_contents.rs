@@ -17,6 +17,8 @@ use crate::tree::{Content, Contents, InodeId, Kind, Tree};
 pub struct BlockContents<'m> {
     blocks: Blocks<'m>,
     files: BTreeMap<Digest, FileMap>,
+    /// Of all files, also those of one content: see [`Self::slack`].
+    slack: Vec<(u64, u64)>,
 }
 
 impl std::fmt::Debug for BlockContents<'_> {
@@ -38,12 +40,13 @@ impl<'m> BlockContents<'m> {
     ) -> Result<Self, Error> {
         let digests = hashing.digests(&files, |(_, file)| FileReader::new(blocks, file));
         let digests = digests.map_err(|source| Error::Read { source })?;
+        let slack = files.iter().flat_map(|(_, file)| slack(file, blocks.block_size)).collect();
         let mut by_digest = BTreeMap::new();
         for ((id, file), digest) in files.into_iter().zip(digests) {
             tree.inode_mut(id).kind = Kind::Regular(Content::Stored { digest, size: file.size });
             by_digest.insert(digest, file);
         }
-        Ok(Self { blocks, files: by_digest })
+        Ok(Self { blocks, files: by_digest, slack })
     }
 }
 
@@ -51,7 +54,7 @@ impl BlockContents<'_> {
     /// What belongs to files, and nobody who reads them gets: offsets and lengths within the file system.
     /// That is what lies behind a file's end, and what was never written.
     pub(super) fn slack(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.files.values().flat_map(|file| slack(file, self.blocks.block_size))
+        self.slack.iter().copied()
     }
 }
 
@@ -77,7 +80,9 @@ impl Contents for BlockContents<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::blocks::{Extent, Run};
+    use super::super::known::Known;
     use super::*;
+    use crate::image::Window;
 
     #[test]
     fn what_readers_of_a_file_do_not_get_lies_in_its_blocks_wherever_the_file_claims_to_end() {
@@ -93,5 +98,20 @@ mod tests {
         // A file of a few bytes with a block far behind: its slack is that block, not all between.
         let far = [extent(0, 10, true), extent(1 << 40, 20, true)];
         assert_eq!(slack_of(5, &far), [(10 * 1024 + 5, 2043), (20 * 1024, 2048)]);
+    }
+
+    #[test]
+    fn files_of_one_content_have_their_slack_each() {
+        let bytes = vec![7; 4096];
+        let blocks = Blocks { medium: Window::new(&bytes, 0, 4096), block_size: 1024 };
+        let mut tree = Tree::default();
+        let files = [1, 2].map(|start| {
+            let extents = vec![Extent { logical: 0, run: Run { start, count: 1 }, written: true }];
+            (tree.root(), FileMap { size: 3, extents })
+        });
+        let hashing = Hashing { threads: 1, known: &Known::default() };
+        let contents = BlockContents::hash(blocks, files.to_vec(), &mut tree, hashing).unwrap();
+        assert_eq!(contents.files.len(), 1);
+        assert!(contents.slack().eq([(1027, 1021), (2051, 1021)]));
     }
 }

@@ -4,7 +4,7 @@
 
 use std::io::{self, Read};
 
-use super::fields::first_not_zero;
+use super::medium::first_filled;
 use super::{Error, Medium as _, Window};
 
 /// Neighbouring blocks of a file system.
@@ -47,26 +47,13 @@ pub(super) struct Blocks<'m> {
     pub(super) block_size: u64,
 }
 
-/// Bytes looked at in one go.
-const STRIDE: u64 = 1 << 20;
-
 impl Blocks<'_> {
     /// The offset of the first byte that is not zero among `length` from `offset` on, in bytes.
     ///
     /// # Errors
     /// [`Error::Read`].
     pub(super) fn first_not_zero(&self, offset: u64, length: u64) -> Result<Option<u64>, Error> {
-        let (mut at, end) = (offset, offset.saturating_add(length));
-        while at < end {
-            let count = end.saturating_sub(at).min(STRIDE);
-            let mut bytes = vec![0; usize::try_from(count).unwrap_or_default()];
-            self.medium.read_at(at, &mut bytes).map_err(|source| Error::Read { source })?;
-            if let Some(found) = first_not_zero(&bytes) {
-                return Ok(Some(at.saturating_add(u64::try_from(found).unwrap_or(u64::MAX))));
-            }
-            at = at.saturating_add(count);
-        }
-        Ok(None)
+        first_filled(&self.medium, offset, offset.saturating_add(length))
     }
 }
 

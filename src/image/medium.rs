@@ -2,6 +2,9 @@
 
 use std::io;
 
+use super::Error;
+use super::fields::first_not_zero;
+
 /// Something with a size and bytes at offsets. Reading never moves a cursor, so any number of
 /// threads may share one.
 pub trait Medium: Sync {
@@ -52,6 +55,31 @@ impl Medium for Vec<u8> {
         bytes.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
+}
+
+/// How many bytes are looked at at a time.
+const PIECE: u64 = 64 << 10;
+
+/// Returns where in `medium` the first byte stands from `start` on and before `end` that is not zero.
+///
+/// # Errors
+/// [`Error::Read`].
+pub(super) fn first_filled(
+    medium: &dyn Medium,
+    start: u64,
+    end: u64,
+) -> Result<Option<u64>, Error> {
+    let (mut at, mut bytes) = (start, Vec::new());
+    while at < end {
+        let length = end.saturating_sub(at).min(PIECE);
+        bytes.resize(usize::try_from(length).unwrap_or_default(), 0);
+        medium.read_at(at, &mut bytes).map_err(|source| Error::Read { source })?;
+        if let Some(found) = first_not_zero(&bytes) {
+            return Ok(Some(at.saturating_add(u64::try_from(found).unwrap_or(u64::MAX))));
+        }
+        at = at.saturating_add(length);
+    }
+    Ok(None)
 }
 
 /// A part of a medium, such as a partition, as a medium of its own.

@@ -1,16 +1,16 @@
 //! Looks for bytes of an image that are of no table, header, partition or hash tree and not zero, and
 //! for the traces of a header that was lost.
 //!
-//! In an image of ours there are none, so nobody can hide anything there.
+//! In an image of ours there are none, and no code before its tables, so nobody can hide anything there.
 
-use super::fields::first_not_zero;
 use super::layout::PARTITION_AT;
+use super::medium::first_filled;
 use super::read::partitions;
 use super::table::{Gpt, SECTOR, Table};
 use super::{Error, Medium, Parts, nvdimm, verity};
 
-/// How many bytes are looked at at a time.
-const PIECE: u64 = 64 << 10;
+/// Bytes of the first sector before its table: a program, for machines that start from a disk so.
+const BOOT_CODE: u64 = 440;
 
 impl Parts<'_> {
     /// Returns the offset of a byte of the file that nothing accounts for and that is not zero; `None`
@@ -24,12 +24,23 @@ impl Parts<'_> {
         used.push((self.size, self.size));
         let mut at = 0;
         for (start, end) in used {
-            if let Some(found) = nonzero(medium, at, start)? {
+            if let Some(found) = first_filled(medium, at, start)? {
                 return Ok(Some(found));
             }
             at = at.max(end);
         }
         Ok(None)
+    }
+
+    /// Whether the first sector, or that of the disk behind the header for persistent memory, holds more
+    /// than its table. Nobody runs that in a guest; some partitioning tools write it all the same.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub fn has_boot_code(&self, medium: &dyn Medium) -> Result<bool, Error> {
+        let filled = |at: u64| first_filled(medium, at, at.saturating_add(BOOT_CODE));
+        let inner = if self.dax_header { filled(nvdimm::HEADER)? } else { None };
+        Ok(filled(0)?.or(inner).is_some())
     }
 
     /// Whether the disk proper begins where the header for persistent memory ends, with a table of its
@@ -67,20 +78,4 @@ impl Parts<'_> {
         used.extend(places);
         Ok(used)
     }
-}
-
-/// The first byte that is not zero from `start` on and before `end`.
-fn nonzero(medium: &dyn Medium, start: u64, end: u64) -> Result<Option<u64>, Error> {
-    let mut bytes = Vec::new();
-    let mut at = start;
-    while at < end {
-        let length = end.saturating_sub(at).min(PIECE);
-        bytes.resize(usize::try_from(length).unwrap_or_default(), 0);
-        medium.read_at(at, &mut bytes).map_err(|source| Error::Read { source })?;
-        if let Some(found) = first_not_zero(&bytes) {
-            return Ok(Some(at.saturating_add(u64::try_from(found).unwrap_or(u64::MAX))));
-        }
-        at = at.saturating_add(length);
-    }
-    Ok(None)
 }

@@ -158,9 +158,6 @@ pub struct FileSystem {
     pub compressed: bool,
     /// When it was made, in seconds since 1970.
     pub time: u64,
-    /// Where in it a byte is that is not zero and that no file and no table accounts for, if there is
-    /// one: what was deleted, what nobody cleared, or what somebody hides.
-    pub stray_byte: Option<u64>,
 }
 
 /// Reads the guest in `medium`, on up to `threads` threads.
@@ -168,15 +165,28 @@ pub struct FileSystem {
 /// # Errors
 /// [`image::Error`]: the medium failed, the guest is broken, or of a kind that is not known.
 pub fn read(medium: &dyn Medium, threads: NonZeroUsize) -> Result<Guest<'_>, image::Error> {
+    Ok(read_with(medium, threads, |_| Ok(()))?.0)
+}
+
+/// As [`read`]; `look` sees the file system of an image, and what it found is returned.
+pub(super) fn read_with<T>(
+    medium: &dyn Medium,
+    threads: NonZeroUsize,
+    look: impl Fn(&image::FileSystem<'_>) -> Result<T, image::Error>,
+) -> Result<(Guest<'_>, Option<T>), image::Error> {
     let failed = |source| image::Error::Read { source };
     let size = medium.size().map_err(failed)?;
     let (digest, _) = Digest::of_reader(Stream::new(medium)).map_err(failed)?;
     let mut begin = [0; 6];
     let known = begin.len().min(usize::try_from(size).unwrap_or(usize::MAX));
     medium.read_at(0, begin.get_mut(..known).unwrap_or_default()).map_err(failed)?;
-    let (form, tree, contents) = match initrd::is_initrd(&begin) {
-        true => read_initrd(medium, &begin)?,
-        false => read_image(medium, threads)?,
+    let ((form, tree, contents), found) = match initrd::is_initrd(&begin) {
+        true => (read_initrd(medium, &begin)?, None),
+        false => {
+            let disk = image::read(medium, threads.get())?;
+            let found = look(&disk.file_system)?;
+            (image_parts(disk)?, Some(found))
+        }
     };
     let init = contract::init_of(&tree);
     let (paths, content) = totals(&tree);
@@ -186,7 +196,7 @@ pub fn read(medium: &dyn Medium, threads: NonZeroUsize) -> Result<Guest<'_>, ima
         false => contract(&tree, Contract { init: meant, agent_name: None, has_policy: false }),
     };
     let report = Report { size, digest, form, paths, content, init, lacks };
-    Ok(Guest { report, tree, contents })
+    Ok((Guest { report, tree, contents }, found))
 }
 
 type Opened<'m> = (Form, Tree, FileContents<'m>);
@@ -203,8 +213,7 @@ fn read_initrd<'m>(medium: &'m dyn Medium, begin: &[u8]) -> Result<Opened<'m>, i
     Ok((form, tree, FileContents::of_initrd(medium, order)))
 }
 
-fn read_image(medium: &dyn Medium, threads: NonZeroUsize) -> Result<Opened<'_>, image::Error> {
-    let disk = image::read(medium, threads.get())?;
+fn image_parts(disk: image::Disk<'_>) -> Result<Opened<'_>, image::Error> {
     let summary = disk.file_system.summary();
     let hash_tree = hash_tree(&disk.parts)?;
     let form = Form::Image {
@@ -223,7 +232,6 @@ fn read_image(medium: &dyn Medium, threads: NonZeroUsize) -> Result<Opened<'_>, 
             journal: summary.journal,
             compressed: summary.compressed,
             time: summary.time,
-            stray_byte: disk.file_system.stray_byte()?,
         }),
     };
     let (tree, contents) = disk.file_system.into_parts();

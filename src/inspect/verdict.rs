@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use serde::Serialize;
 
 use super::misfits::misfits;
-use super::{Form, Report, Runtime, Severity, is_extension, leaks, read};
+use super::{Form, Guest, Report, Runtime, Severity, is_extension, leaks, read_with};
 use crate::digest::Digest;
 use crate::image::verity::{self, Parameters, Signatory};
 use crate::image::{self, Medium, Parts, nvdimm};
@@ -109,82 +109,125 @@ pub fn verify(
     claim: &Claim,
     (is_guest, threads): (bool, NonZeroUsize),
 ) -> Result<Verdict, image::Error> {
-    let guest = read(medium, threads)?;
-    let mut findings = Vec::new();
-    let mut add = |severity, what: String| findings.push(Finding { severity, what });
-    if is_guest || is_extension(&guest.tree) {
-        for lack in &guest.report.lacks {
-            add(lack.severity, lack.what.clone());
+    let (guest, stray) = read_with(medium, threads, |system| system.stray_byte())?;
+    let mut findings = of_tree(&guest, is_guest);
+    let measurement = match (&guest.report.form, claim) {
+        (Form::Initrd { compression }, claim) => {
+            findings.extend(of_initrd(*compression));
+            unmeasurable(claim, &mut findings)
         }
-    }
-    for leak in leaks(&guest.tree) {
-        add(Severity::Fatal, leak);
-    }
-    let measurement = match &guest.report.form {
-        Form::Initrd { .. } => match claim {
-            Claim::Nothing => Measurement::None,
-            _ => {
-                add(Severity::Fatal, "an initrd has no hash tree".to_owned());
-                Measurement::Wrong
+        (Form::Image { .. }, claim) => {
+            let parts = image::parts(medium)?;
+            findings.extend(of_image(&guest.report, &parts, medium)?);
+            if let (Form::Image { file_system, .. }, Some(at)) =
+                (&guest.report.form, stray.flatten())
+            {
+                let kind = file_system.kind;
+                findings.push(later(format!(
+                    "byte {at} of the {kind} belongs to nothing in it, and is not zero"
+                )));
             }
-        },
-        Form::Image { .. } => match measurement(&image::parts(medium)?, claim, threads.get()) {
-            Ok(measurement) => measurement,
-            Err(error @ image::Error::Read { .. }) => return Err(error),
-            Err(error) => {
-                add(Severity::Fatal, error.to_string());
-                Measurement::Wrong
-            }
-        },
+            measured(measurement(&parts, claim, threads.get()), &mut findings)?
+        }
     };
-    if let Form::Initrd { compression } = guest.report.form
-        && !matches!(compression, InitrdCompression::Gzip | InitrdCompression::None)
-    {
-        let name = compression.name();
-        add(Severity::Later, format!("Kata's kernels do not read an initrd packed with {name}"));
-    }
-    if let Form::Image { nvdimm_block: Some(_), .. } = guest.report.form
-        && !guest.report.size.is_multiple_of(nvdimm::ALIGNMENT)
-    {
-        let text = "as persistent memory a kernel refuses it: its size is no multiple of 2 MiB";
-        add(Severity::Later, text.to_owned());
-    }
-    if let Form::Image { partition_table: "gpt", .. } = guest.report.form {
-        let text = "Kata's images have an MBR: this one needs a kernel with CONFIG_EFI_PARTITION";
-        add(Severity::Later, text.to_owned());
-    }
-    if let Form::Image { .. } = guest.report.form {
-        let parts = image::parts(medium)?;
-        let inner = nvdimm::HEADER;
-        if parts.has_lost_header(medium) {
-            let text =
-                format!("the NVDIMM header is lost: a disk begins at byte {inner} without it");
-            add(Severity::Fatal, text);
-        } else if let Some(at) = parts.stray_byte(medium)? {
-            let text = format!("byte {at} is of no table, header or partition, and is not zero");
-            add(Severity::Later, text);
-        }
-    }
-    if let Form::Image { file_system, .. } = &guest.report.form
-        && let Some(at) = file_system.stray_byte
-    {
-        let kind = file_system.kind;
-        let text = format!("byte {at} of the {kind} belongs to nothing in it, and is not zero");
-        add(Severity::Later, text);
-    }
-    if measurement == Measurement::Unchecked {
-        let text = "there is a hash tree, and nothing to check it with: give the root hash";
-        add(Severity::Later, text.to_owned());
-    }
-    if let Form::Image { hash_tree: Some(tree), .. } = &guest.report.form
-        && tree.superblock
-    {
-        let text =
-            "Kata's runtime cannot have this hash tree checked: it expects no superblock before it";
-        add(Severity::Later, text.to_owned());
-    }
     findings.sort_by_key(|finding| finding.severity);
     Ok(Verdict { report: guest.report, measurement, findings })
+}
+
+fn fatal(what: impl Into<String>) -> Finding {
+    Finding { severity: Severity::Fatal, what: what.into() }
+}
+
+fn later(what: impl Into<String>) -> Finding {
+    Finding { severity: Severity::Later, what: what.into() }
+}
+
+/// What is wrong with the files.
+fn of_tree(guest: &Guest<'_>, is_guest: bool) -> Vec<Finding> {
+    let is_judged = is_guest || is_extension(&guest.tree);
+    let lacks = guest.report.lacks.iter().filter(|_| is_judged);
+    let lacks = lacks.map(|lack| Finding { severity: lack.severity, what: lack.what.clone() });
+    lacks.chain(leaks(&guest.tree).into_iter().map(fatal)).collect()
+}
+
+/// What Kata's kernels do not read.
+fn of_initrd(compression: InitrdCompression) -> Option<Finding> {
+    let is_read = matches!(compression, InitrdCompression::Gzip | InitrdCompression::None);
+    let name = compression.name();
+    (!is_read).then(|| later(format!("Kata's kernels do not read an initrd packed with {name}")))
+}
+
+fn unmeasurable(claim: &Claim, findings: &mut Vec<Finding>) -> Measurement {
+    match claim {
+        Claim::Nothing => Measurement::None,
+        _ => {
+            findings.push(fatal("an initrd has no hash tree"));
+            Measurement::Wrong
+        }
+    }
+}
+
+/// What is wrong with an image around its file system.
+fn of_image(
+    report: &Report,
+    parts: &Parts<'_>,
+    medium: &dyn Medium,
+) -> Result<Vec<Finding>, image::Error> {
+    let mut findings = Vec::new();
+    let Form::Image { nvdimm_block, partition_table, hash_tree, .. } = &report.form else {
+        return Ok(findings);
+    };
+    if nvdimm_block.is_some() && !report.size.is_multiple_of(nvdimm::ALIGNMENT) {
+        let text = "as persistent memory a kernel refuses it: its size is no multiple of 2 MiB";
+        findings.push(later(text));
+    }
+    if *partition_table == "gpt" {
+        let text = "Kata's images have an MBR: this one needs a kernel with CONFIG_EFI_PARTITION";
+        findings.push(later(text));
+    }
+    if hash_tree.as_ref().is_some_and(|tree| tree.superblock) {
+        let text =
+            "Kata's runtime cannot have this hash tree checked: it expects no superblock before it";
+        findings.push(later(text));
+    }
+    findings.extend(strangers(parts, medium)?);
+    Ok(findings)
+}
+
+/// What stands in an image that is of no part of it.
+fn strangers(parts: &Parts<'_>, medium: &dyn Medium) -> Result<Vec<Finding>, image::Error> {
+    let mut findings = Vec::new();
+    if parts.has_boot_code(medium)? {
+        findings.push(later("there is boot code before the partition table, which nobody runs"));
+    }
+    if parts.has_lost_header(medium) {
+        let inner = nvdimm::HEADER;
+        let text = format!("the NVDIMM header is lost: a disk begins at byte {inner} without it");
+        findings.push(fatal(text));
+    } else if let Some(at) = parts.stray_byte(medium)? {
+        let text = format!("byte {at} is of no table, header or partition, and is not zero");
+        findings.push(later(text));
+    }
+    Ok(findings)
+}
+
+/// A measurement that failed is a finding, but for a medium that cannot be read.
+fn measured(
+    measurement: Result<Measurement, image::Error>,
+    findings: &mut Vec<Finding>,
+) -> Result<Measurement, image::Error> {
+    match measurement {
+        Ok(Measurement::Unchecked) => {
+            let text = "there is a hash tree, and nothing to check it with: give the root hash";
+            findings.push(later(text));
+            Ok(Measurement::Unchecked)
+        }
+        Err(error) if !matches!(error, image::Error::Read { .. }) => {
+            findings.push(fatal(error.to_string()));
+            Ok(Measurement::Wrong)
+        }
+        other => other,
+    }
 }
 
 fn measurement(

@@ -236,6 +236,23 @@ fn images_of_e2fsprogs_are_read_and_what_was_deleted_in_them_is_found() {
     }
 }
 
+/// Inodes that nobody reads hide nothing: of blocks that are bad, and of a journal where there is none.
+#[test]
+fn k7_what_stands_in_special_inodes_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, part) = (folder.path().join("image"), folder.path().join("ext4"));
+    let image = write(&everything(), &ImageOptions { journal: false, ..options() }, &whole, 2);
+    for inode in ["<1>", "<7>", "<8>", "<9>"] {
+        cut_out(&image, &whole, &part);
+        let part = part.to_str().unwrap();
+        let set = format!("sif {inode} block[3] 0x41414141");
+        assert!(run("debugfs", &["-w", "-R", &set, part]).status.success());
+        let bytes = wrapped(&fs_err::read(part).unwrap());
+        let disk = image::read(&bytes, 1).unwrap();
+        assert!(disk.file_system.stray_byte().unwrap().is_some(), "{inode}");
+    }
+}
+
 /// The text is what a person can judge; the digest says that not a single byte moved.
 #[test]
 fn the_layout_of_a_small_image_is_pinned() {

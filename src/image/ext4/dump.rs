@@ -7,7 +7,7 @@
 
 use std::fmt::Write as _;
 
-use super::format::{JOURNAL_INODE, compatible, flags};
+use super::format::{JOURNAL_INODE, flags};
 use super::reader::FileSystem;
 use super::volume::Claims;
 use crate::image::Error;
@@ -51,7 +51,7 @@ impl FileSystem<'_> {
             reserved_blocks: superblock.reserved_blocks,
             inodes: superblock.inodes_count,
             free_inodes: superblock.free_inodes,
-            journal: superblock.compatible & compatible::HAS_JOURNAL != 0,
+            journal: self.volume.has_journal(),
             checksums: superblock.has_checksums(),
             time: superblock.time,
         }

@@ -3,6 +3,8 @@
 //! Specification: <https://docs.kernel.org/filesystems/ext4/inodes.html>. Times are seconds;
 //! their fractions are zero.
 
+use std::ops::{Range, RangeInclusive};
+
 use super::checksum::Seed;
 use super::format::{ATTRIBUTES_AT, EXTRA_SIZE, INODE_SIZE, field, halves, join, le16, le32, put};
 
@@ -10,7 +12,7 @@ use super::format::{ATTRIBUTES_AT, EXTRA_SIZE, INODE_SIZE, field, halves, join, 
 const CHECKSUM_LOW: usize = 0x7C;
 const CHECKSUM_HIGH: usize = 0x82;
 /// The earliest and the latest second that 34 bits can tell: 1901 to 2446.
-pub(super) const TIMES: std::ops::RangeInclusive<i64> = -0x8000_0000..=0x3_7FFF_FFFF;
+pub(super) const TIMES: RangeInclusive<i64> = -0x8000_0000..=0x3_7FFF_FFFF;
 
 /// An inode.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,10 +118,24 @@ impl Inode {
 
     /// Whether `bytes` are an inode that was never used: nothing but its checksum.
     pub(super) fn is_blank(bytes: &[u8], number: u32, seed: Seed) -> bool {
-        let is_checksum = |at| (CHECKSUM_LOW..CHECKSUM_LOW.saturating_add(2)).contains(&at);
-        let filled = |(at, byte): (usize, &u8)| *byte != 0 && !is_checksum(at);
-        !bytes.iter().enumerate().any(filled) && Self::is_intact(bytes, number, seed)
+        is_zero_but(bytes, &[CHECKSUM_AT]) && Self::is_intact(bytes, number, seed)
     }
+
+    /// Whether `bytes` are an inode that has nothing: no block, attribute or name, but perhaps times.
+    pub(super) fn is_empty(bytes: &[u8]) -> bool {
+        is_zero_but(bytes, &[TIMES_AT, CHECKSUM_AT, MORE_TIMES_AT])
+    }
+}
+
+/// Where an inode has a checksum, times; and where it has how much more it is than the first format had, the rest
+/// of its checksum, and more of its times.
+const CHECKSUM_AT: Range<usize> = CHECKSUM_LOW..CHECKSUM_LOW + 2;
+const TIMES_AT: Range<usize> = 0x08..0x14;
+const MORE_TIMES_AT: Range<usize> = 0x80..0x98;
+
+fn is_zero_but(bytes: &[u8], places: &[Range<usize>]) -> bool {
+    let is_free = |at| places.iter().any(|place| place.contains(&at));
+    bytes.iter().enumerate().all(|(at, byte)| *byte == 0 || is_free(at))
 }
 
 /// Splits a time that is in [`TIMES`] into its lower 32 bits and the two above, which extend a

@@ -11,9 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::directory;
 use super::draft::decode_device;
-use super::format::{
-    DOUBLY_INDIRECT, JOURNAL_INODE, RESIZE_INODE, ROOT_INODE, compatible, flags, kinds, le32,
-};
+use super::format::{DOUBLY_INDIRECT, JOURNAL_INODE, RESIZE_INODE, ROOT_INODE, flags, kinds, le32};
 use super::inode::Inode as DiskInode;
 use super::volume::{Claims, Volume, inode_place};
 use super::{attributes, checksum};
@@ -37,6 +35,8 @@ pub struct FileSystem<'m> {
     pub(super) claims: Claims,
     /// The numbers of the inodes in use, but for the journal's.
     pub(super) inodes: BTreeSet<u32>,
+    /// The block that leads to those reserved for more descriptors.
+    pub(super) leading: Option<u64>,
 }
 
 /// Reads the file system in `medium`, hashing contents as `hashing` says.
@@ -62,14 +62,14 @@ pub(in crate::image) fn read<'m>(
         bytes_left: size.saturating_mul(HOLES),
     };
     walk.journal()?;
-    walk.reserved_descriptors()?;
+    let leading = walk.reserved_descriptors()?;
     walk.root()?;
     walk.check_links()?;
     let Walk { mut tree, claims, files, seen, .. } = walk;
     let inodes = seen.into_keys().collect();
     super::remove_spare(&mut tree);
     let contents = BlockContents::hash(volume.blocks(), files, &mut tree, hashing)?;
-    Ok(FileSystem { tree, contents, volume, claims, inodes })
+    Ok(FileSystem { tree, contents, volume, claims, inodes, leading })
 }
 
 /// What is known of an inode that was met.
@@ -101,7 +101,7 @@ struct Walk<'v, 'm> {
 
 impl Walk<'_, '_> {
     fn journal(&mut self) -> Result<(), Error> {
-        if self.volume.superblock.compatible & compatible::HAS_JOURNAL != 0 {
+        if self.volume.has_journal() {
             let inode = self.volume.inode(JOURNAL_INODE)?;
             self.volume.map(JOURNAL_INODE, &inode, &mut self.claims)?;
         }
@@ -109,17 +109,18 @@ impl Walk<'_, '_> {
     }
 
     /// The inode that holds what is reserved for more descriptors has one block of its own: the doubly
-    /// indirect one, whose entries are reserved blocks.
-    fn reserved_descriptors(&mut self) -> Result<(), Error> {
-        if self.volume.grows() {
-            let inode = self.volume.inode(RESIZE_INODE)?;
-            let start = le32(&inode.block, 4 * DOUBLY_INDIRECT).unwrap_or_default().into();
-            if start != 0 {
-                let place = inode_place(RESIZE_INODE);
-                self.claims.claim(&place, Run { start, count: 1 })?;
-            }
+    /// indirect one, whose entries are reserved blocks. Returns it.
+    fn reserved_descriptors(&mut self) -> Result<Option<u64>, Error> {
+        if !self.volume.grows() {
+            return Ok(None);
         }
-        Ok(())
+        let inode = self.volume.inode(RESIZE_INODE)?;
+        let start = le32(&inode.block, 4 * DOUBLY_INDIRECT).unwrap_or_default().into();
+        if start == 0 {
+            return Ok(None);
+        }
+        self.claims.claim(&inode_place(RESIZE_INODE), Run { start, count: 1 })?;
+        Ok(Some(start))
     }
 
     fn root(&mut self) -> Result<(), Error> {

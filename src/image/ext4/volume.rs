@@ -118,9 +118,60 @@ impl<'m> Volume<'m> {
         Run { start, count: bytes.div_ceil(self.block_size()) }
     }
 
+    /// Whether there is a journal.
+    pub(super) const fn has_journal(&self) -> bool {
+        self.superblock.compatible & compatible::HAS_JOURNAL != 0
+    }
+
     /// Whether an inode of its own holds what is reserved for more descriptors.
     pub(super) const fn grows(&self) -> bool {
         self.superblock.compatible & compatible::RESIZE_INODE != 0
+    }
+
+    /// The groups that have a superblock and a table of descriptors.
+    fn groups_with_superblock(&self) -> impl Iterator<Item = u64> {
+        let sparse = self.superblock.read_only & read_only::SPARSE_SUPER != 0;
+        (0..self.groups()).filter(move |&group| !sparse || has_backup(group))
+    }
+
+    /// The superblock of a group and all that follows it: descriptors, and what is reserved for more.
+    fn head(&self, group: u64) -> Run {
+        let before = group.saturating_mul(self.superblock.blocks_per_group.into());
+        let start = before.saturating_add(self.superblock.first_data_block.into());
+        let count = self.descriptor_run().count.saturating_add(self.reserved()).saturating_add(1);
+        Run { start, count }
+    }
+
+    fn reserved(&self) -> u64 {
+        if self.grows() { self.superblock.reserved_descriptors.into() } else { 0 }
+    }
+
+    /// What is left of the blocks of each superblock and each table of descriptors: offset and length,
+    /// in bytes.
+    pub(super) fn head_slack(&self) -> impl Iterator<Item = (u64, u64)> {
+        let bytes = |block: u64| block.saturating_mul(self.block_size());
+        let descriptors = self.groups().saturating_mul(self.descriptor_size());
+        let within =
+            SUPERBLOCK_OFFSET.saturating_sub(bytes(self.superblock.first_data_block.into()));
+        self.groups_with_superblock().flat_map(move |group| {
+            let head = self.head(group);
+            let table = bytes(head.start.saturating_add(1));
+            let superblock = bytes(head.start).saturating_add(if group == 0 { within } else { 0 });
+            let superblock_end = superblock.saturating_add(SUPERBLOCK_OFFSET);
+            let table_end = table.saturating_add(descriptors);
+            let end = table.saturating_add(bytes(self.descriptor_run().count));
+            [(superblock_end, table), (table_end, end)]
+                .map(|(start, end)| (start, end.saturating_sub(start)))
+        })
+    }
+
+    /// What is reserved for more descriptors, group by group.
+    pub(super) fn reserved_runs(&self) -> impl Iterator<Item = Run> {
+        let count = self.reserved();
+        self.groups_with_superblock().map(move |group| {
+            let head = self.head(group);
+            Run { start: head.end().saturating_sub(count), count }
+        })
     }
 
     /// Both bitmaps and the inode table of a group.
@@ -137,14 +188,8 @@ impl<'m> Volume<'m> {
 
     /// Claims superblock, descriptors, bitmaps and inode tables.
     pub(super) fn claim_tables(&self, claims: &mut Claims) -> Result<(), Error> {
-        let reserved = if self.grows() { self.superblock.reserved_descriptors } else { 0 };
-        let descriptors = self.descriptor_run().count.saturating_add(reserved.into());
-        let sparse = self.superblock.read_only & read_only::SPARSE_SUPER != 0;
-        for group in (0..self.groups()).filter(|&group| !sparse || has_backup(group)) {
-            let before = group.saturating_mul(self.superblock.blocks_per_group.into());
-            let start = before.saturating_add(self.superblock.first_data_block.into());
-            let run = Run { start, count: descriptors.saturating_add(1) };
-            claims.claim("superblock", run)?;
+        for group in self.groups_with_superblock() {
+            claims.claim("superblock", self.head(group))?;
         }
         for (group, descriptor) in self.descriptors.iter().enumerate() {
             for run in self.tables(descriptor) {

@@ -19,9 +19,8 @@ use rustix::io::Errno;
 
 use super::attributes::{self, Attributes};
 use super::beside;
-use crate::checksum::{Checksum, Summer};
 use crate::crew;
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::store::Error;
 use crate::store::folder::{Folder, parent_of};
 use crate::store::reader::Slice;
@@ -45,7 +44,7 @@ pub fn read(directory: &Path, threads: NonZeroUsize) -> Result<(Tree, DirectoryC
     let mut digests: BTreeMap<TreePath, Hashed> = hashed.into_iter().flatten().collect();
     let mut by_digest = BTreeMap::new();
     for (path, hashed) in &digests {
-        by_digest.entry(hashed.digest).or_insert_with(|| (path.clone(), hashed.checksum));
+        by_digest.entry(hashed.digest).or_insert_with(|| path.clone());
     }
     let mut tree = build(found, &mut digests)?;
     merge(directory, &own, &mut tree)?;
@@ -197,23 +196,21 @@ fn size_of(stat: &Stat) -> u64 {
 /// What reading a file has told.
 struct Hashed {
     digest: Digest,
-    checksum: Checksum,
     size: u64,
     attributes: Attributes,
 }
 
 fn hash(top: &Folder, unit: &Unit<'_>) -> Result<Vec<(TreePath, Hashed)>, Error> {
     let folder = open_directory(top, &unit.directory)?;
-    let mut buffer = vec![0; 1 << 17];
-    let hash = |file: &&Found| Ok((file.path.clone(), hash_file(&folder, file, &mut buffer)?));
+    let hash = |file: &&Found| Ok((file.path.clone(), hash_file(&folder, file)?));
     unit.files.iter().map(hash).collect()
 }
 
-fn hash_file(folder: &Folder, found: &Found, buffer: &mut [u8]) -> Result<Hashed, Error> {
+fn hash_file(folder: &Folder, found: &Found) -> Result<Hashed, Error> {
     let name = OsStr::from_bytes(found.path.name().unwrap_or_default());
     let (mut file, stat) = open_file(folder, name)?;
     let failed = |error: io::Error| Error::disk("read", folder.path_of(name))(error);
-    let (digest, checksum, size) = hash_bytes(&mut file, buffer).map_err(failed)?;
+    let (digest, size) = Digest::of_reader(&mut file).map_err(failed)?;
     let attributes = attributes::read(&file).map_err(|errno| failed(errno.into()))?;
     let after = rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?;
     let key =
@@ -221,30 +218,13 @@ fn hash_file(folder: &Folder, found: &Found, buffer: &mut [u8]) -> Result<Hashed
     if key(&stat) != key(&found.stat) || key(&after) != key(&stat) || size != size_of(&stat) {
         return Err(Error::Changed { path: folder.path_of(name) });
     }
-    Ok(Hashed { digest, checksum, size, attributes })
+    Ok(Hashed { digest, size, attributes })
 }
 
 fn open_file(folder: &Folder, name: &OsStr) -> Result<(File, Stat), Error> {
     match folder.file(name) {
         Err(error) if is_denied(&error) => with_mode(folder, name, 0o400, || folder.file(name))?,
         answer => answer,
-    }
-}
-
-fn hash_bytes(file: &mut File, buffer: &mut [u8]) -> io::Result<(Digest, Checksum, u64)> {
-    let (mut hasher, mut summer, mut size) = (Hasher::default(), Summer::default(), 0_u64);
-    loop {
-        match file.read(buffer) {
-            Ok(0) => return Ok((hasher.finish(), summer.finish(), size)),
-            Ok(count) => {
-                let bytes = buffer.get(..count).unwrap_or_default();
-                hasher.update(bytes);
-                summer.update(bytes);
-                size = size.saturating_add(count as u64);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
     }
 }
 
@@ -264,7 +244,7 @@ fn build(found: Vec<Found>, hashed: &mut BTreeMap<TreePath, Hashed>) -> Result<T
         let mut meta = meta_of(&stat, attributes);
         let kind = match kind {
             FileType::RegularFile => {
-                let Some(Hashed { digest, size, attributes, .. }) = hashed.remove(&path) else {
+                let Some(Hashed { digest, size, attributes }) = hashed.remove(&path) else {
                     return Err(Error::Changed { path: path.to_string().into() });
                 };
                 meta.xattrs = attributes;
@@ -319,12 +299,12 @@ fn merge(directory: &Path, own: &Stat, tree: &mut Tree) -> Result<(), Error> {
 #[derive(Debug)]
 pub struct DirectoryContents {
     top: Folder,
-    by_digest: BTreeMap<Digest, (TreePath, Checksum)>,
+    by_digest: BTreeMap<Digest, TreePath>,
 }
 
 impl DirectoryContents {
     fn slice(&self, digest: &Digest) -> io::Result<Slice> {
-        let (path, _) = self.by_digest.get(digest).ok_or_else(|| crate::store::unknown(digest))?;
+        let path = self.by_digest.get(digest).ok_or_else(|| crate::store::unknown(digest))?;
         let opened =
             open_directory(&self.top, &path.parent().unwrap_or_default()).and_then(|folder| {
                 open_file(&folder, OsStr::from_bytes(path.name().unwrap_or_default()))
@@ -341,9 +321,5 @@ impl Contents for DirectoryContents {
 
     fn open_unhashed(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>> {
         Ok(Box::new(self.slice(digest)?.open_unhashed()))
-    }
-
-    fn checksum(&self, digest: &Digest) -> Option<Checksum> {
-        self.by_digest.get(digest).map(|(_, checksum)| *checksum)
     }
 }
