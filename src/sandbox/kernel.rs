@@ -57,10 +57,15 @@ pub(super) fn fork_sibling() -> Result<Fork> {
 
 /// How much stack a process gets between its making and its program, where it makes system calls only.
 const SMALL_STACK: usize = 128 << 10;
+/// What lies below that stack and can neither be read nor written: as large as the largest page of
+/// any processor, so that it is made of whole pages everywhere.
+const GUARD: usize = 64 << 10;
 /// The status of a process that did not become a program.
 const NOT_BEGUN: i32 = 127;
 
-/// Memory for the stack of processes on their way to a program.
+/// Memory for the stack of processes on their way to a program. It lies in the memory of the
+/// process that makes them: without the guard at its lower end, a stack that overflows would be
+/// written over whatever lies below.
 #[derive(Debug)]
 pub(super) struct Stack(*mut libc::c_void);
 
@@ -70,15 +75,24 @@ impl Stack {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
         // SAFETY: a new mapping, at an address of the kernel's choice.
-        let place =
-            unsafe { libc::mmap(std::ptr::null_mut(), SMALL_STACK, protection, flags, -1, 0) };
-        if place == libc::MAP_FAILED { Err(Errno::NOMEM) } else { Ok(Self(place)) }
+        let place = unsafe {
+            libc::mmap(std::ptr::null_mut(), GUARD + SMALL_STACK, protection, flags, -1, 0)
+        };
+        if place == libc::MAP_FAILED {
+            return Err(Errno::NOMEM);
+        }
+        // SAFETY: the lower end of the new mapping, which nobody uses yet.
+        check(libc::c_long::from(unsafe { libc::mprotect(place, GUARD, libc::PROT_NONE) }))?;
+        Ok(Self(place))
     }
 }
 
 /// Makes a child that runs `work`, which becomes a program; if it returns, the child ends. We go on when
 /// either has happened: until then the child shares our memory, so that none has to be copied, however
 /// much there is. Only for processes with one thread.
+///
+/// `work` must neither panic nor allocate: the child has our heap and its locks, and what it leaves
+/// there when it becomes a program or is killed, half done or never to be freed, is left to us.
 pub(super) fn spawn<W: FnMut()>(stack: &mut Stack, work: &mut W) -> Result<i32> {
     extern "C" fn begin<W: FnMut()>(work: *mut libc::c_void) -> libc::c_int {
         // SAFETY: it is the `work` below; its owner waits and does not touch it meanwhile.
@@ -90,7 +104,7 @@ pub(super) fn spawn<W: FnMut()>(stack: &mut Stack, work: &mut W) -> Result<i32> 
     // SAFETY: the stack is ours alone, and grows down from its end; this process stands still until the
     // child has left this memory, so that the two never run in it at the same time.
     let number = unsafe {
-        let top = stack.0.byte_add(SMALL_STACK);
+        let top = stack.0.byte_add(GUARD + SMALL_STACK);
         libc::clone(begin::<W>, top, flags, std::ptr::from_mut(work).cast())
     };
     check(libc::c_long::from(number))?;
@@ -380,4 +394,30 @@ pub(super) fn extended_status(of: BorrowedFd<'_>, mask: u32) -> Result<libc::sta
         libc::statx(of.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, mask, &raw mut status)
     };
     check(libc::c_long::from(result)).map(|_| status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_can_be_written_right_below_a_stack() {
+        let stack = Stack::new().unwrap();
+        let (guard, bottom) = (stack.0.addr(), stack.0.addr() + GUARD);
+        let maps = fs_err::read_to_string("/proc/self/maps").unwrap();
+        let rights = |address: usize| {
+            maps.lines().find_map(|line| {
+                let (range, rest) = line.split_once(' ')?;
+                let (from, to) = range.split_once('-')?;
+                let [from, to] = [from, to].map(|end| usize::from_str_radix(end, 16).unwrap());
+                (from..to).contains(&address).then(|| &rest[..4])
+            })
+        };
+        for address in [guard, bottom - 1] {
+            assert_eq!(rights(address), Some("---p"));
+        }
+        for address in [bottom, bottom + SMALL_STACK - 1] {
+            assert_eq!(rights(address), Some("rw-p"));
+        }
+    }
 }
