@@ -2,6 +2,8 @@
 //! latter is a line of sysusers.d(5), padded with zero bytes. Specification: rpm-sysusers(7), since
 //! rpm 4.19.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -26,21 +28,41 @@ pub struct Declarations {
 
 /// What a package declares, by file, in the header's order.
 pub fn declarations(header: &Header) -> Vec<Declarations> {
+    let lines = lines(header);
+    if lines.is_empty() {
+        return Vec::new();
+    }
+    let files = providing_files(header, &lines);
+    // The lines of each file, and the first one's number.
+    let mut by_file: BTreeMap<Option<usize>, (u64, Vec<String>)> = BTreeMap::new();
+    for (number, line) in lines {
+        let file = files.get(&number).copied();
+        by_file.entry(file).or_insert((number, Vec::new())).1.push(line);
+    }
+    let mut all: Vec<_> = by_file.into_iter().collect();
+    all.sort_by_key(|(_, (first, _))| *first);
+    let folders: Vec<&[u8]> = header.texts(tag::DIRECTORY_NAMES).collect();
+    let folder_of: Vec<u64> = header.numbers(tag::DIRECTORY_INDEXES).collect();
+    let names: Vec<&[u8]> = header.texts(tag::BASE_NAMES).collect();
+    let path = |file: usize| {
+        let folder = folders.get(usize::try_from(*folder_of.get(file)?).ok()?)?;
+        Some([*folder, *names.get(file)?].concat())
+    };
+    let all = all.into_iter();
+    all.map(|(file, (_, lines))| Declarations { file: file.and_then(path), lines }).collect()
+}
+
+/// The lines of a package, by the number that each has among what is provided.
+fn lines(header: &Header) -> BTreeMap<u64, String> {
     let names = header.texts(tag::PROVIDE_NAME);
     let versions = header.texts(tag::PROVIDE_VERSION).zip(header.numbers(tag::PROVIDE_FLAGS));
-    let mut all: Vec<Declarations> = Vec::new();
-    for (number, (name, (version, flags))) in (0_u64..).zip(names.zip(versions)) {
-        if flags & EQUAL == 0 || !KINDS.iter().any(|kind| name.starts_with(kind)) {
-            continue;
-        }
-        let Some(line) = decode(version) else { continue };
-        let file = providing_file(header, number);
-        match all.iter_mut().find(|known| known.file == file) {
-            Some(known) => known.lines.push(line),
-            None => all.push(Declarations { file, lines: vec![line] }),
+    let mut lines = BTreeMap::new();
+    for (number, (name, (version, flags))) in (0..).zip(names.zip(versions)) {
+        if flags & EQUAL != 0 && KINDS.iter().any(|kind| name.starts_with(kind)) {
+            lines.extend(decode(version).map(|line| (number, line)));
         }
     }
-    all
+    lines
 }
 
 fn decode(version: &[u8]) -> Option<String> {
@@ -50,21 +72,31 @@ fn decode(version: &[u8]) -> Option<String> {
     is_line.then(|| line.to_owned())
 }
 
-/// The file for which something is provided, if it is provided for one.
-fn providing_file(header: &Header, provided: u64) -> Option<Vec<u8>> {
+/// The number of the file for which each line is provided, if it is provided for one.
+fn providing_files(header: &Header, lines: &BTreeMap<u64, String>) -> BTreeMap<u64, usize> {
     let dictionary: Vec<u64> = header.numbers(tag::DEPENDS_DICTIONARY).collect();
     let starts = header.numbers(tag::FILE_DEPENDS_START);
     let counts = header.numbers(tag::FILE_DEPENDS_COUNT);
-    let is_it = |(start, count): (u64, u64)| {
-        let (start, count) = (usize::try_from(start).ok()?, usize::try_from(count).ok()?);
-        let entries = dictionary.get(start..start.checked_add(count)?)?;
-        let wanted = PROVIDES | provided;
-        entries.contains(&wanted).then_some(())
-    };
-    let file = starts.zip(counts).position(|range| is_it(range).is_some())?;
-    let folder = header.numbers(tag::DIRECTORY_INDEXES).nth(file)?;
-    let folder = header.texts(tag::DIRECTORY_NAMES).nth(usize::try_from(folder).ok()?)?;
-    Some([folder, header.texts(tag::BASE_NAMES).nth(file)?].concat())
+    let mut files = BTreeMap::new();
+    let mut unread = dictionary.len();
+    for (file, range) in starts.zip(counts).enumerate() {
+        let Some(entries) = part(&dictionary, range) else { continue };
+        // To rpm each file has a part of its own. Were parts to overlap at will, the whole
+        // dictionary could be read for every file; so what goes beyond its length is ignored.
+        let Some(rest) = unread.checked_sub(entries.len()) else { break };
+        unread = rest;
+        let provided = entries.iter().filter_map(|entry| entry.checked_sub(PROVIDES));
+        for number in provided.filter(|number| lines.contains_key(number)) {
+            files.entry(number).or_insert(file);
+        }
+    }
+    files
+}
+
+/// The part of a dictionary with this start and length.
+fn part(dictionary: &[u64], (start, count): (u64, u64)) -> Option<&[u64]> {
+    let (start, count) = (usize::try_from(start).ok()?, usize::try_from(count).ok()?);
+    dictionary.get(start..start.checked_add(count)?)
 }
 
 #[cfg(test)]
@@ -74,17 +106,27 @@ mod tests {
     use super::*;
 
     fn declared(names: &[&str], versions: &[&str], flags: &[u32]) -> Vec<Declarations> {
+        // The first file provides what stands at 1 and 3, the other what stands at 2.
+        declared_in([[0, 3], [3, 1]], names, versions, flags)
+    }
+
+    /// As [`declared`], where the two files have these starts and lengths.
+    fn declared_in(
+        ranges: [[u32; 2]; 2],
+        names: &[&str],
+        versions: &[&str],
+        flags: &[u32],
+    ) -> Vec<Declarations> {
         let mut builder = Builder::new("some")
             .file("/usr/lib/sysusers.d/a.conf", "")
             .file("/usr/lib/sysusers.d/b.conf", "");
         builder.texts(tag::PROVIDE_NAME, names);
         builder.texts(tag::PROVIDE_VERSION, versions);
         builder.words(tag::PROVIDE_FLAGS, flags);
-        // The first file provides what stands at 1 and 3, the other what stands at 2.
         builder
             .words(tag::DEPENDS_DICTIONARY, &[0x5200_0002, 0x5000_0001, 0x5000_0003, 0x5000_0002]);
-        builder.words(tag::FILE_DEPENDS_START, &[0, 3]);
-        builder.words(tag::FILE_DEPENDS_COUNT, &[3, 1]);
+        builder.words(tag::FILE_DEPENDS_START, &ranges.map(|[start, _]| start));
+        builder.words(tag::FILE_DEPENDS_COUNT, &ranges.map(|[_, count]| count));
         declarations(&Head::read(&mut &builder.bytes()[..]).unwrap().header)
     }
 
@@ -103,6 +145,26 @@ mod tests {
         let names = ["user(a)", "b", "c", "d", "group(klang)"];
         let all = declared(&names, &["", "", "", "", klang], &[0, 0, 0, 0, 8]);
         assert_eq!(all, [of(None, &["g klang -"])]);
+    }
+
+    #[test]
+    fn files_that_have_more_of_the_dictionary_than_there_is_are_ignored() {
+        let line = "ZyBrbGFuZyAt";
+        let files = |ranges| -> Vec<(Option<u8>, usize)> {
+            let all = declared_in(ranges, &["group(klang)"; 4], &[line; 4], &[0, 8, 8, 8]);
+            // Of a file's path, the letter of its name.
+            let letter = |path: Vec<u8>| path.iter().rev().nth(5).copied();
+            all.into_iter().map(|one| (one.file.and_then(letter), one.lines.len())).collect()
+        };
+        let (a, b) = (Some(b'a'), Some(b'b'));
+        assert_eq!(files([[0, 3], [3, 1]]), [(a, 2), (b, 1)]);
+        assert_eq!(files([[0, 2], [2, 2]]), [(a, 1), (b, 2)]);
+        // Both have what stands at 3: it is the first one's.
+        assert_eq!(files([[2, 1], [2, 2]]), [(None, 1), (b, 1), (a, 1)]);
+        // Together one more than there is; beyond its end; without an end.
+        for other in [[2, 2], [3, 2], [1, u32::MAX]] {
+            assert_eq!(files([[0, 3], other]), [(a, 2), (None, 1)], "{other:?}");
+        }
     }
 
     #[test]
