@@ -10,6 +10,11 @@ use std::collections::BTreeSet;
 /// Numbers that are given out to those who ask for none.
 const OPEN_NUMBERS: std::ops::RangeInclusive<u32> = 100..=999;
 const SHELL: &str = "/usr/sbin/nologin";
+/// The longest name, in bytes: what records of who is logged in have room for, without the final
+/// NUL.
+const LONGEST_NAME: usize = 31;
+/// Numbers that mean none, in 16 bits and in 32.
+const NO_ID: [u32; 2] = [0xffff, u32::MAX];
 
 /// A line that is no declaration of a user, a group or a membership.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -165,19 +170,26 @@ impl Lists {
         let taken: BTreeSet<u32> =
             numbers(&self.passwd).union(&numbers(&self.group)).copied().collect();
         let mut open = OPEN_NUMBERS.rev().chain(60_000..u32::MAX);
-        open.find(|number| !taken.contains(number)).unwrap_or(u32::MAX)
+        let is_free = |number: &u32| !taken.contains(number) && !NO_ID.contains(number);
+        open.find(is_free).unwrap_or(u32::MAX)
     }
 }
 
 impl Declared {
     /// Reads the fields of a line. `None` if it declares nothing that is known here. What was declared
-    /// before stays as it was.
+    /// before stays as it was. What systemd refuses is not known here either: it would not be one
+    /// field of one line in the lists, but shift the fields behind it.
     fn read(&mut self, fields: &[&str], owner: Option<Owner<'_>>) -> Option<()> {
-        let field = |at: usize| fields.get(at).copied().filter(|word| *word != "-");
-        let name = field(1)?.to_owned();
+        let field = |at: usize| fields.get(at).copied().filter(|word| !matches!(*word, "-" | ""));
+        let name = field(1).filter(|name| is_name(name))?.to_owned();
         match (*fields.first()?, field(2)) {
             (kind @ ("u" | "u!"), id) => {
                 let (uid, group) = ids(id, owner)?;
+                let is_fit = field(3).is_none_or(is_field)
+                    && [4, 5].map(field).into_iter().flatten().all(is_path);
+                if !is_fit {
+                    return None;
+                }
                 let text = |at| field(at).map(str::to_owned);
                 if !self.users.iter().any(|user| user.name == name) {
                     self.users.push(User {
@@ -194,14 +206,14 @@ impl Declared {
             ("g", id) => {
                 let gid = match id {
                     Some(path) if path.starts_with('/') => owner?(path).map(|(_, gid)| gid),
-                    Some(id) => Some(id.parse().ok()?),
+                    Some(id) => Some(id_of(id)?),
                     None => None,
                 };
                 if !self.groups.iter().any(|(group, _)| *group == name) {
                     self.groups.push((name, gid));
                 }
             }
-            ("m", Some(group)) => self.members.push((name, group.to_owned())),
+            ("m", Some(group)) if is_name(group) => self.members.push((name, group.to_owned())),
             _ => return None,
         }
         Some(())
@@ -229,11 +241,39 @@ fn ids(id: Option<&str>, owner: Option<Owner<'_>>) -> Option<(Option<u32>, Group
         return Some((uid, Group::Own(gid)));
     }
     let Some((uid, group)) = id.split_once(':') else {
-        return Some((Some(id.parse().ok()?), Group::Own(None)));
+        return Some((Some(id_of(id)?), Group::Own(None)));
     };
-    let uid = if uid == "-" { None } else { Some(uid.parse().ok()?) };
-    let group = group.parse().map_or_else(|_| Group::Name(group.to_owned()), Group::Number);
+    let uid = if uid == "-" { None } else { Some(id_of(uid)?) };
+    let group = match id_of(group) {
+        Some(gid) => Group::Number(gid),
+        None if is_name(group) => Group::Name(group.to_owned()),
+        None => return None,
+    };
     Some((uid, group))
+}
+
+/// A number that somebody can have, written without a sign and without zeros before it.
+fn id_of(text: &str) -> Option<u32> {
+    let id: u32 = text.parse().ok()?;
+    (!NO_ID.contains(&id) && id.to_string() == text).then_some(id)
+}
+
+/// Whether a user or a group can be called this.
+fn is_name(text: &str) -> bool {
+    let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    let goes_on = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    begins && goes_on && text.len() <= LONGEST_NAME
+}
+
+/// Whether a text is one field of one line in a list.
+fn is_field(text: &str) -> bool {
+    !text.contains(|c: char| c == ':' || c.is_ascii_control())
+}
+
+/// Whether a text can be a home or a shell: a path from the root without detours.
+fn is_path(text: &str) -> bool {
+    let has_detours = text.contains("//") || text.split('/').any(|part| matches!(part, "." | ".."));
+    text.starts_with('/') && is_field(text) && !has_detours
 }
 
 /// The words of a line; quotes hold one together.
@@ -349,5 +389,68 @@ mod tests {
             declare(&mut lists, &["u good -", bad]).unwrap_err();
             assert_eq!(lists, Lists::default(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_would_shift_the_fields_of_a_list_is_refused_as_systemd_does() {
+        let long = "a".repeat(LONGEST_NAME);
+        let good = [
+            format!("u {long} 65534 \"The One; of Öland\" /one/.two/..three/ /bin/sh"),
+            format!("m {long} _b-2"),
+            "u c 4294967294:_b-2 \"\" \"\" \"\"".to_owned(),
+        ];
+        declare(&mut Lists::default(), &good.each_ref().map(String::as_str)).unwrap();
+        let bad = [
+            "u a:0:0 -",
+            "g a:0 -",
+            "m a:0 b",
+            "m a b:0",
+            "u 7 -",
+            "u -a -",
+            "u a.b -",
+            "u ä -",
+            "u a,b -",
+            "u \"a b\" -",
+            "u \"a\u{1}\" -",
+            &format!("u {long}a -"),
+            "u \"\" -",
+            "u a 65535",
+            "u a 4294967295",
+            "u a 4294967296",
+            "u a 4:65535",
+            "u a 65535:4",
+            "u a +4",
+            "u a 04",
+            "u a 4:b:c",
+            "g a 65535",
+            "g a 4294967295",
+            "g a +4",
+            "u a - b:c",
+            "u a - \"b\u{1b}c\"",
+            "u a - \"b\tc\"",
+            "u a - \"b\u{7f}\"",
+            "u a - b /c:d",
+            "u a - b /c\u{1}",
+            "u a - b c",
+            "u a - b /c/../d",
+            "u a - b /c//d",
+            "u a - b /c /d:e",
+            "u a - b /c /d\u{1}",
+            "u a - b /c d",
+        ];
+        for bad in bad {
+            let mut lists = Lists::default();
+            let unknown = declare(&mut lists, &["g good -", bad]).unwrap_err();
+            assert_eq!((unknown, lists), (Unknown(bad.to_owned()), Lists::default()));
+        }
+    }
+
+    #[test]
+    fn nobody_is_given_a_number_that_means_none() {
+        let taken = (100..1000).chain(60_000..65_535);
+        let group = taken.map(|gid| format!("g{gid}:x:{gid}:\n")).collect();
+        let mut lists = Lists { group, ..Lists::default() };
+        declare(&mut lists, &["g one -"]).unwrap();
+        assert!(lists.group.ends_with("one:x:65536:\n"));
     }
 }
