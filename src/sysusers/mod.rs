@@ -41,6 +41,19 @@ pub enum Error {
     /// One is not understood.
     #[error(transparent)]
     Unknown(#[from] Unknown),
+    /// What is to be read has no end, or none that was to be expected: nothing is written then, as
+    /// a list would lose its end.
+    #[error("{name} is longer than declarations and lists of users are")]
+    TooLong {
+        /// Its path, or what else people know it by.
+        name: String,
+    },
+    /// It is not text.
+    #[error("{name} is not text in UTF-8")]
+    NoText {
+        /// Its path, or what else people know it by.
+        name: String,
+    },
     /// A list cannot be read or written.
     #[error(transparent)]
     Disk(#[from] io::Error),
@@ -64,8 +77,8 @@ fn follow(mut arguments: impl Iterator<Item = OsString>) -> Result<(), Error> {
         ABOVE.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.exists())
     });
     let text = match above {
-        Some(path) => fs::read_to_string(path)?,
-        None => read_up_to(io::stdin().lock())?,
+        Some(path) => text_of(&path.to_string_lossy(), fs::File::open(&path)?)?,
+        None => text_of("what a package declares", io::stdin().lock())?,
     };
     let owner = |path: &str| fs::metadata(path).ok().map(|status| (status.uid(), status.gid()));
     let old = Lists {
@@ -84,18 +97,22 @@ fn follow(mut arguments: impl Iterator<Item = OsString>) -> Result<(), Error> {
 }
 
 /// A list; an empty one, if there is none.
-fn read(path: &str) -> io::Result<String> {
+fn read(path: &str) -> Result<String, Error> {
     match fs::File::open(path) {
-        Ok(file) => read_up_to(file),
+        Ok(file) => text_of(path, file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     }
 }
 
-fn read_up_to(from: impl Read) -> io::Result<String> {
-    let mut text = String::new();
-    from.take(LONGEST).read_to_string(&mut text)?;
-    Ok(text)
+/// All that is to be read of what is called `name`.
+fn text_of(name: &str, from: impl Read) -> Result<String, Error> {
+    let mut bytes = Vec::new();
+    let count = from.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(count).is_ok_and(|count| count > LONGEST) {
+        return Err(Error::TooLong { name: name.to_owned() });
+    }
+    String::from_utf8(bytes).map_err(|_| Error::NoText { name: name.to_owned() })
 }
 
 /// Puts a list in the place of the old one, which is kept, if they differ.
@@ -123,4 +140,30 @@ fn write(path: &str, mode: u32, text: &str) -> io::Result<()> {
     fs::write(&unfinished, text)?;
     fs::set_permissions(&unfinished, std::fs::Permissions::from_mode(mode))?;
     fs::rename(unfinished, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_whole_is_told_by_its_name_and_not_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("passwd");
+        let name = path.to_str().unwrap();
+        assert_eq!(read(name).unwrap(), "");
+        fs::write(&path, "root:x:0:0:Ä:/:/bin/sh\n").unwrap();
+        assert_eq!(read(name).unwrap(), "root:x:0:0:Ä:/:/bin/sh\n");
+        fs::write(&path, b"root:x:0:0:\xc4:/:/bin/sh\n").unwrap();
+        assert_eq!(read(name).unwrap_err().to_string(), format!("{name} is not text in UTF-8"));
+        // A file of nothing but a hole.
+        for (length, is_whole) in [(LONGEST, true), (LONGEST + 1, false)] {
+            fs::File::create(&path).unwrap().set_len(length).unwrap();
+            match read(name) {
+                Ok(text) => assert!(is_whole && u64::try_from(text.len()) == Ok(length)),
+                Err(error) => assert!(!is_whole && error.to_string().contains(name), "{error}"),
+            }
+        }
+        assert!(matches!(read("/dev/zero"), Err(Error::TooLong { name }) if name == "/dev/zero"));
+    }
 }
