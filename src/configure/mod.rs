@@ -355,8 +355,9 @@ fn keep(
     went_on: &WentOn,
 ) -> Result<Configured, Error> {
     keep_inline(&mut tree, &pack)?;
-    let text = went_on.lines() + &tree.to_listing();
-    let lasts = went_on.lasts(store, &key.digest, &text)?;
+    let listing = tree.to_listing();
+    let lasts = went_on.lasts(store, &key.digest, &listing)?;
+    let text = went_on.lines() + &listing;
     let name = if lasts { key.digest } else { Digest::of(text.as_bytes()) };
     pack.finish(&name)?;
     store.load_pack(&name)?;

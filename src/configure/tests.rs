@@ -42,9 +42,9 @@ fn a_tree_in_which_a_script_failed_is_found_again_once_it_was_made_twice_and_say
         let found = find(&store, &key, &listener).unwrap().is_some();
         (found, told.into_inner().unwrap())
     };
-    let failures = ["a failed", "b failed"];
-    for (text, failures) in [("half", &failures[..]), ("half", &failures[..1]), ("less", &failures)]
-    {
+    let failures = ["a failed\n  as process 39", "b failed"];
+    let before = ["a failed\n  as process 17", "b failed"];
+    for (text, failures) in [("half", &failures[..]), ("half", &failures[..1]), ("less", &before)] {
         assert_eq!(made(text, failures), text);
         assert_eq!(found(), (false, vec![]));
     }

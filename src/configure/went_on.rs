@@ -3,8 +3,9 @@
 //!
 //! A script may have failed for want of something on this machine (memory, processes), and its
 //! status does not tell. So such a tree counts for later builds once two builds have made the same
-//! one and have said the same of it; and never if a signal ended something, as no script asks for
-//! that. With the tree lies what was said, and whoever takes the tree over says it again.
+//! one and the same has failed in both, whatever it printed, as that may hold a time or the number
+//! of a process; and never if a signal ended something, as no script asks for that. With the tree
+//! lies what was said, and whoever takes the tree over says it again.
 
 use std::cell::{Cell, RefCell};
 
@@ -14,13 +15,13 @@ use crate::event::{Event, Listener};
 use crate::sandbox::Status;
 use crate::store::{self, Store};
 
-/// The kind of record that holds the digest of what a build made and said.
+/// The kind of record that holds the digest of what a build made and of what failed in it.
 const RECORD: &str = "went-on";
 /// What a warning's first line begins with where it lies before a listing; and each further line.
 const FIRST: char = '!';
 const FURTHER: char = '|';
-/// A shell reports a command that a signal ended by a status above this one.
-const LAST_OF_ITS_OWN: i32 = 128;
+/// A shell reports a command that a signal ended by 128 and the signal's number, at most 64.
+const BY_SIGNAL: std::ops::RangeInclusive<i32> = 129..=192;
 
 /// The failures of one build after which it went on.
 #[derive(Debug, Default)]
@@ -30,11 +31,12 @@ pub(super) struct WentOn {
 }
 
 impl WentOn {
-    /// Notes a failure, and what is said of it.
+    /// Notes a failure, and what is said of it: in the first line what failed and how, then what it
+    /// printed.
     pub(super) fn note(&self, error: &Error, said: String) {
         if let Error::ScriptFailed { status, .. } = error {
             let by_signal = match *status {
-                Status::Exited(status) => status > LAST_OF_ITS_OWN,
+                Status::Exited(status) => BY_SIGNAL.contains(&status),
                 Status::Killed(_) => true,
             };
             self.by_signal.set(self.by_signal.get() || by_signal);
@@ -55,16 +57,23 @@ impl WentOn {
         lines
     }
 
-    /// Whether later builds may take over what this one has made: `text` is the tree and what was
-    /// said. If that is not known yet, it is remembered.
-    pub(super) fn lasts(&self, store: &Store, key: &Digest, text: &str) -> Result<bool, Error> {
+    /// What failed, as lines.
+    fn failures(&self) -> String {
+        let said = self.said.borrow();
+        let failures = said.iter().filter_map(|said| said.lines().next());
+        failures.map(|failure| format!("{FIRST}{failure}\n")).collect()
+    }
+
+    /// Whether later builds may take over what this one has made: the tree with this listing. If it
+    /// is not known yet that this comes of these failures, it is remembered.
+    pub(super) fn lasts(&self, store: &Store, key: &Digest, listing: &str) -> Result<bool, Error> {
         if self.said.borrow().is_empty() {
             return Ok(true);
         }
         if self.by_signal.get() {
             return Ok(false);
         }
-        let digest = Digest::of(text.as_bytes()).to_string();
+        let digest = Digest::of((self.failures() + listing).as_bytes()).to_string();
         if store.record(RECORD, key)?.is_some_and(|before| before == digest.as_bytes()) {
             return Ok(true);
         }
@@ -127,16 +136,25 @@ mod tests {
     fn what_two_builds_have_made_lasts_unless_a_signal_ended_something() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
-        let lasts = |key: &str, status, text| {
+        let lasts = |key: &str, status, said: &str, tree| {
             let went_on = WentOn::default();
-            went_on.note(&failed(status), "said".to_owned());
-            went_on.lasts(&store, &Digest::of(key.as_bytes()), text).unwrap()
+            went_on.note(&failed(status), said.to_owned());
+            went_on.lasts(&store, &Digest::of(key.as_bytes()), tree).unwrap()
         };
         let own = Status::Exited(127);
-        let rounds = ["one", "other", "one", "one"].map(|text| lasts("a", own, text));
+        let rounds = ["one", "other", "one", "one"].map(|tree| lasts("a", own, "said", tree));
         assert_eq!(rounds, [false, false, false, true]);
-        for (key, status) in [("b", Status::Exited(137)), ("c", Status::Killed(9))] {
-            assert_eq!([0; 3].map(|_| lasts(key, status, "one")), [false; 3], "{status}");
+        let rounds = ["a failed\nas 17", "b failed\nas 17", "a failed\nas 17", "a failed\nas 39"];
+        let rounds = rounds.map(|said| lasts("b", own, said, "one"));
+        assert_eq!(rounds, [false, false, false, true]);
+        for status in [Status::Exited(128), Status::Exited(193), Status::Exited(255)] {
+            let rounds = [0; 2].map(|_| lasts(&status.to_string(), status, "said", "one"));
+            assert_eq!(rounds, [false, true], "{status}");
+        }
+        let signals = [129, 137, 192].map(Status::Exited).into_iter().chain([Status::Killed(9)]);
+        for status in signals {
+            let rounds = [0; 3].map(|_| lasts(&status.to_string(), status, "said", "one"));
+            assert_eq!(rounds, [false; 3], "{status}");
         }
         assert!(WentOn::default().lasts(&store, &Digest::of(b"d"), "one").unwrap());
     }

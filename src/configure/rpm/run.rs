@@ -225,7 +225,8 @@ const fn is_the_script_s(error: &Error) -> bool {
     not_started || matches!(error, Error::ScriptFailed { .. })
 }
 
-/// What is said of a script after whose failure rpm goes on.
+/// What is said of a script after whose failure rpm goes on: in one line what failed and how, then
+/// what it printed last.
 fn gone_on(error: &Error) -> String {
     let source = std::error::Error::source(error);
     let source = source.into_iter().flat_map(|first| {
