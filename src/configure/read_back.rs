@@ -3,8 +3,9 @@
 //! In: the directory, what was laid out in it, the record of what the disk does not show; out: a
 //! tree, changed contents in the store. What scripts left alone is recognized by its inode number
 //! and the time of its last change, which only the kernel sets, with its size and time of
-//! modification, and is not read again. What they left is hostile until proven plain: no link is followed, no pipe opened, nothing recursed into;
-//! see threats S16.
+//! modification, and is not read again. What they left is hostile until proven plain: it may be a
+//! link to a file of the host, a pipe that nobody writes to, or directories of any depth. So no
+//! link is followed, no pipe opened, and nothing read by functions that call themselves.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Mirrors that are slow, invent, mix or withhold: a test for each kind, named after its row in the
-//! table of threats, with the nearest good neighbour.
+//! Mirrors that are slow, invent, mix or withhold, and a cache that changes: a test for each kind,
+//! with the nearest good neighbour.
 
 use std::time::Duration;
 
