@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use osbuilder::Guest;
 use osbuilder::lock::Lock;
 use osbuilder::output::Written;
-use osbuilder::recipe::Recipe;
-use osbuilder::sbom::{Bill, Format, Subject};
+use osbuilder::recipe::{Init, Recipe};
+use osbuilder::sbom::{Agent, Bill, Format, Subject};
 use osbuilder::tree::Contents;
 
 use super::arguments::Form;
@@ -72,8 +72,12 @@ impl<'a> Bills<'a> {
         session: &Session,
     ) -> Result<(), Failure> {
         let Some(mut bill) = self.bill else { return Ok(()) };
-        let agent = &recipe.guest;
-        bill.add_agent(&guest.tree, &agent.agent_name, agent.agent_version.as_deref());
+        let agent = Agent {
+            name: &recipe.guest.agent_name,
+            version: recipe.guest.agent_version.as_deref(),
+            is_init: recipe.init == Init::Agent,
+        };
+        bill.add_agent(&guest.tree, agent);
         let name = written.path.file_name().unwrap_or(written.path.as_os_str()).to_string_lossy();
         let subject = Subject {
             name: &name,

@@ -1,7 +1,8 @@
 //! What a guest consists of, for scanners and auditors: a software bill of materials.
 //!
-//! In: the database of packages that a tree has before it becomes a guest (Kata's guests keep none), the
-//! lock, the agent. Out: text, the same for the same guest: SPDX 2.3 or CycloneDX 1.6, both in JSON.
+//! In: the database of packages that a tree has before it becomes a guest (Kata's guests keep none),
+//! the lock, the agent. Out: text, the same for the same guest: SPDX 2.3 or CycloneDX 1.6, both in
+//! JSON.
 
 mod cyclonedx;
 mod purl;
@@ -74,6 +75,17 @@ pub struct Subject<'a> {
     pub epoch: Epoch,
 }
 
+/// The agent that a guest may have.
+#[derive(Debug, Clone, Copy)]
+pub struct Agent<'a> {
+    /// Its file name below `/usr/bin`.
+    pub name: &'a str,
+    /// Its version, as far as somebody said it.
+    pub version: Option<&'a str>,
+    /// Whether it is the first process, so that it may stand in that one's place.
+    pub is_init: bool,
+}
+
 impl Bill {
     /// The packages in a tree that still has their database. A lock says where their files came from, and
     /// which bytes they had.
@@ -110,10 +122,12 @@ impl Bill {
         self.parts.is_empty()
     }
 
-    /// Adds the agent, if the guest has one under this name.
-    pub fn add_agent(&mut self, guest: &Tree, name: &str, version: Option<&str>) {
-        let places = [format!("usr/bin/{name}"), "sbin/init".to_owned()];
-        let digest = places.iter().find_map(|place| {
+    /// Adds the agent, if the guest has it.
+    pub fn add_agent(&mut self, guest: &Tree, agent: Agent<'_>) {
+        let Agent { name, version, is_init } = agent;
+        // Elsewhere than under its name it stands only as the init; any other init is a package's.
+        let places = [Some(format!("usr/bin/{name}")), is_init.then(|| "sbin/init".to_owned())];
+        let digest = places.iter().flatten().find_map(|place| {
             let path = guest.resolve(&TreePath::parse(place).ok()?).ok()?;
             match &guest.get(&path)?.kind {
                 Kind::Regular(content) => Some(content.digest()),

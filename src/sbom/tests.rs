@@ -3,22 +3,12 @@
 use super::*;
 use crate::epoch::Epoch;
 use crate::lock::{self, LockedPackage, LockedRepository};
-use crate::tree::{Content, Inode, Meta, NoContents};
+use crate::testing::tree;
+use crate::tree::NoContents;
 
-const STATUS: &str = "Package: libc6\nStatus: install ok installed\nArchitecture: amd64\n\
+const STATUS: &[u8] = b"Package: libc6\nStatus: install ok installed\nArchitecture: amd64\n\
     Source: glibc\nVersion: 2.36-9+deb12u1\n\nPackage: base-files\nStatus: install ok installed\n\
     Architecture: amd64\nVersion: 12.4\n";
-
-fn tree(files: &[(&str, &str)]) -> Tree {
-    let mut tree = Tree::default();
-    for (path, text) in files {
-        let path = TreePath::parse(path).unwrap();
-        tree.make_directories(&path.parent().unwrap(), &Meta::root(0o755)).unwrap();
-        let kind = Kind::Regular(Content::Inline(text.as_bytes().into()));
-        tree.insert(&path, Inode { meta: Meta::root(0o644), kind }).unwrap();
-    }
-    tree
-}
 
 fn lock() -> Lock {
     let package = LockedPackage {
@@ -56,13 +46,15 @@ fn lock() -> Lock {
 fn bill() -> Bill {
     let tree = tree(&[
         ("var/lib/dpkg/status", STATUS),
-        ("usr/lib/os-release", "ID=debian\nVERSION_ID=\"12\"\n"),
-        ("usr/bin/kata-agent", "agent"),
+        ("usr/lib/os-release", b"ID=debian\nVERSION_ID=\"12\"\n"),
+        ("usr/bin/kata-agent", b"agent"),
     ]);
     let mut bill = Bill::of_packages(&tree, &NoContents, Some(&lock())).unwrap();
-    bill.add_agent(&tree, "kata-agent", Some("3.9.0"));
+    bill.add_agent(&tree, AGENT);
     bill
 }
+
+const AGENT: Agent<'_> = Agent { name: "kata-agent", version: Some("3.9.0"), is_init: false };
 
 fn text(format: Format) -> String {
     let epoch = Epoch::new(1_700_000_000).unwrap();
@@ -85,7 +77,7 @@ fn every_name_in_a_bill_is_there_once_however_strange_the_package() {
     let status: String = ["a+b", "a-b", "a_b"]
         .map(|name| format!("Package: {name}\nArchitecture: all\nVersion: 1\n\n"))
         .concat();
-    let tree = tree(&[("var/lib/dpkg/status", &status)]);
+    let tree = tree(&[("var/lib/dpkg/status", status.as_bytes())]);
     let bill = Bill::of_packages(&tree, &NoContents, None).unwrap();
     let epoch = Epoch::default();
     let subject = Subject { name: "guest", digest: Digest::of(b"listing"), is_file: false, epoch };
@@ -100,6 +92,22 @@ fn every_name_in_a_bill_is_there_once_however_strange_the_package() {
     let related = document["relationships"].as_array().unwrap();
     let ends = related.iter().map(|related| related["relatedSpdxElement"].as_str().unwrap());
     assert!(ends.clone().all(|end| ids.contains(&end)) && ends.count() == 4);
+}
+
+#[test]
+fn only_an_init_that_is_the_agent_is_taken_for_it() {
+    let found = |files: &[(&str, &[u8])], is_init| {
+        let tree = tree(files);
+        let mut bill = Bill::of_packages(&tree, &NoContents, None).unwrap();
+        bill.add_agent(&tree, Agent { is_init, ..AGENT });
+        bill.parts.first().and_then(|part| part.digest)
+    };
+    let init: (&str, &[u8]) = ("sbin/init", b"first");
+    let agent: (&str, &[u8]) = ("usr/bin/kata-agent", b"agent");
+    assert_eq!(found(&[init], false), None);
+    assert_eq!(found(&[init], true), Some(Digest::of(b"first")));
+    assert_eq!(found(&[init, agent], false), Some(Digest::of(b"agent")));
+    assert_eq!(found(&[init, agent], true), Some(Digest::of(b"agent")));
 }
 
 #[test]
