@@ -88,7 +88,7 @@ pub fn packages(tree: &Tree, contents: &dyn Contents) -> Result<Vec<Package>, Er
         });
     };
     if let Some((_, bytes)) = file(tree, contents, DPKG_STATUS)? {
-        for stanza in control::stanzas(&bytes).flatten() {
+        for stanza in control::stanzas(&bytes).flatten().filter(has_files) {
             let field = |name| stanza.get(name).unwrap_or_default();
             let [name, architecture, version] = ["Package", "Architecture", "Version"].map(field);
             put(Manager::Dpkg, name, architecture, version, stanza.get("Source"));
@@ -108,6 +108,13 @@ pub fn packages(tree: &Tree, contents: &dyn Contents) -> Result<Vec<Package>, Er
         put(Manager::Rpm, &package.name, architecture, &package.version, package.source.as_deref());
     }
     Ok(found)
+}
+
+/// Whether a package of dpkg's has files in the tree: what was removed is still known for its
+/// configuration, or for what was wanted of it; what is only unpacked is there all the same.
+fn has_files(stanza: &control::Stanza<'_>) -> bool {
+    let state = stanza.get("Status").and_then(|status| status.split_whitespace().last());
+    !matches!(state, Some("config-files" | "not-installed"))
 }
 
 /// The packages in the first of rpm's databases that is there.
@@ -188,6 +195,22 @@ mod tests {
         assert_eq!(packages(&[(APK[1], installed)]).unwrap(), apk);
         assert!(packages(&[("var/lib/rpm/Packages.db", &empty())]).unwrap().is_empty());
         assert!(packages(&[("etc/passwd", b"")]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_dpkg_has_removed_is_no_package_and_what_it_has_unpacked_is_one() {
+        let stanza = |name: &str, status: &str| {
+            format!("Package: {name}\nStatus: {status}\nArchitecture: all\nVersion: 1\n\n")
+        };
+        let status = [
+            stanza("gone", "deinstall ok config-files"),
+            stanza("here", "hold ok installed"),
+            "Package: never\nStatus: purge ok not-installed\n\n".to_owned(),
+            stanza("waits", "install ok triggers-awaited"),
+            stanza("without-script", "install ok unpacked"),
+        ];
+        let found = packages(&[(DPKG_STATUS, status.concat().as_bytes())]).unwrap();
+        assert_eq!(found, ["here:all 1", "waits:all 1", "without-script:all 1"]);
     }
 
     #[test]

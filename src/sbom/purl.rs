@@ -25,11 +25,15 @@ pub(super) fn of(package: &Package, system: &System) -> String {
         ("epoch", epoch),
         ("upstream", source.as_deref()),
     ];
+    // By the specification a qualifier without a value is the same as none.
     let qualifiers: Vec<String> = (qualifiers.iter())
-        .filter_map(|(key, value)| Some(format!("{key}={}", encoded((*value)?))))
+        .filter_map(|(key, value)| Some((key, (*value)?)))
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(key, value)| format!("{key}={}", encoded(value)))
         .collect();
     let [system, name, version] = [&system.id, &package.name, version].map(encoded);
-    format!("pkg:{kind}/{system}/{name}@{version}?{}", qualifiers.join("&"))
+    let at = if version.is_empty() { "" } else { "@" };
+    format!("pkg:{kind}/{system}/{name}{at}{version}?{}", qualifiers.join("&"))
 }
 
 /// A source package as scanners read it: dpkg's `glibc (2.36-9)` becomes `glibc@2.36-9`.
@@ -94,6 +98,11 @@ mod tests {
                 package(Manager::Apk, ["ssl_client", "x86_64", "1.36.1-r15"], Some("busybox")),
                 system("alpine", Some("3.19.1")),
                 "pkg:apk/alpine/ssl_client@1.36.1-r15?arch=x86_64&distro=alpine-3.19.1&upstream=busybox",
+            ),
+            (
+                package(Manager::Dpkg, ["never", "", ""], Some("")),
+                system("debian", None),
+                "pkg:deb/debian/never?distro=debian",
             ),
         ] {
             assert_eq!(of(&package, &system), expected);
