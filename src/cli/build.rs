@@ -43,7 +43,7 @@ fn provision(
     let site = Site::open(request::read(arguments, &Extra::default(), session)?, session)?;
     let workshop = site.workshop(true);
     let target = Target { form: Form::Rootfs, path: directory.to_owned(), signer: None };
-    target.check(&arguments.sbom)?;
+    target.check(&arguments.sbom, None)?;
     let files = osbuilder::host_files(site.recipe(), &workshop).map_err(Failure::from)?;
     let (guest, contents) = directory_as_guest(directory, site.recipe(), &workshop)?;
     let bills = Bills::look(&arguments.sbom, &guest, &contents, None)?;
@@ -147,9 +147,9 @@ fn run(
     let target = Target::choose(form, arguments, &site.reading)?;
     let mut workshop = site.workshop(arguments.offline);
     let lock_path = arguments.lock.clone().unwrap_or_else(|| locking::beside(&target.path));
+    target.check(&arguments.sbom, Some(&lock_path))?;
     let followed = locking::read(&lock_path, arguments, site.recipe(), session)?;
     workshop.followed = followed.as_ref();
-    target.check(&arguments.sbom)?;
     if followed.is_none() {
         place::check(&lock_path)?;
     }
@@ -182,7 +182,7 @@ fn pack(
 ) -> Result<ExitCode, Failure> {
     let site = Site::open(request::read(arguments, extra, session)?, session)?;
     let target = Target::choose(form, arguments, &site.reading)?;
-    target.check(&arguments.sbom)?;
+    target.check(&arguments.sbom, None)?;
     let workshop = site.workshop(true);
     let (guest, contents) = directory_as_guest(rootfs, site.recipe(), &workshop)?;
     let bills = Bills::look(&arguments.sbom, &guest, &contents, None)?;
@@ -256,12 +256,14 @@ impl Target {
         Ok(Self { form, path: path.unwrap_or_else(|| usual.into()), signer })
     }
 
-    /// Refuses places where nothing can be written, before any work.
-    fn check(&self, bills: &[Wanted]) -> Result<(), Failure> {
+    /// Refuses places where nothing can be written, and one place for two outputs, before any work.
+    fn check(&self, bills: &[Wanted], lock: Option<&Path>) -> Result<(), Failure> {
         match self.form {
             Form::Rootfs => place::check_directory(&self.path)?,
             Form::Image | Form::Initrd => place::check(&self.path)?,
         }
-        bills.iter().try_for_each(|wanted| place::check(wanted.path()))
+        bills.iter().try_for_each(|wanted| place::check(wanted.path()))?;
+        let bills = bills.iter().map(Wanted::path);
+        place::check_apart([self.path.as_path()].into_iter().chain(lock).chain(bills))
     }
 }

@@ -108,6 +108,31 @@ fn a_bill_of_materials_names_all_that_the_guest_has_though_its_database_is_gone(
     assert!(!world.path("guest.img").exists() && !world.path("image.spdx.json").exists());
 }
 
+#[test]
+fn two_outputs_for_one_place_are_refused_before_any_work() {
+    let world = world();
+    fs_err::create_dir(world.path("below")).unwrap();
+    let cases: [(&str, &[&str]); 5] = [
+        ("image", &["-o", "a.cdx.json", "--sbom", "a.cdx.json"]),
+        ("image", &["-o", "a.cdx.json", "--sbom", "below/../a.cdx.json"]),
+        ("rootfs", &["-o", "a.cdx.json", "--sbom", "./a.cdx.json"]),
+        ("initrd", &["-o", "guest", "--lock", "a.spdx.json", "--sbom", "a.spdx.json"]),
+        ("initrd", &["-o", "guest", "--lock", "below/../guest"]),
+    ];
+    for (verb, words) in cases {
+        let fixed = ["debian", "--recipe", "recipe.toml", "--cache", "cache", "--agent", "agent"];
+        let outcome = world.run(verb, &[&fixed[..], words].concat(), &[]);
+        assert_eq!(outcome.status, Some(2), "{words:?}: {}", outcome.told);
+        assert!(outcome.told.contains("are the same place"), "{words:?}: {}", outcome.told);
+        assert!(!outcome.told.contains("indexes"), "{words:?}: {}", outcome.told);
+    }
+    let packed = ["--rootfs", "below", "-o", "a.cdx.json", "--sbom", "a.cdx.json"];
+    assert_eq!(world.run("image", &packed, &[]).status, Some(2));
+    for name in ["a.cdx.json", "a.spdx.json", "guest"] {
+        assert!(!world.path(name).exists(), "{name}");
+    }
+}
+
 /// All of these are the request's mistakes, and nothing is fetched for it.
 #[test]
 fn what_cannot_be_used_is_said_before_any_work() {
