@@ -17,7 +17,7 @@ use crate::event::{Event, Stage};
 use crate::image::verity::{self, Signer};
 use crate::image::{self, initrd};
 use crate::inspect;
-use crate::recipe::{FileSystem, ImageOptions, Init, InitrdCompression, Recipe};
+use crate::recipe::{Agent, FileSystem, ImageOptions, Init, InitrdCompression, Recipe};
 use crate::selinux;
 use crate::store::{Output, OutputDirectory, directory};
 use crate::tree::{Content, Contents, Kind, Tree};
@@ -154,8 +154,8 @@ fn content_size(tree: &Tree) -> u64 {
 }
 
 /// Refuses a tree that cannot start as a guest, and warns of what its containers will miss; unless
-/// the recipe says that it is no guest (`SKIP_ROOTFS_CHECK=yes`), or it is an extension. Refuses an extension whose manifest
-/// the agent would not take, whatever the recipe says.
+/// the recipe says that it is no guest (`SKIP_ROOTFS_CHECK=yes`), or it is an extension, which is
+/// told. Refuses a manifest that the agent would not take, whatever the recipe says.
 ///
 /// # Errors
 /// [`Error::NoGuest`], [`Error::NoExtension`].
@@ -173,7 +173,13 @@ pub fn check_guest(
             lacks: lacks.into_iter().map(|lack| lack.what).collect(),
         });
     }
-    if !recipe.guest.check_init || inspect::is_extension(tree) {
+    if is_extension(tree, recipe) {
+        let text = "the tree has a manifest of components: it is taken for an extension of guests, \
+                    and not checked as a guest";
+        (workshop.listener)(Event::note(text));
+        return Ok(());
+    }
+    if !recipe.guest.check_init {
         return Ok(());
     }
     let expected = inspect::Contract {
@@ -196,13 +202,19 @@ pub fn check_guest(
 /// How the image of a tree is laid out: as the recipe says. An extension of guests is attached as a
 /// block device: it gets an NVDIMM header only if the recipe asks for one in so many words.
 pub fn image_options<'a>(tree: &Tree, recipe: &'a Recipe) -> Cow<'a, ImageOptions> {
-    match inspect::is_extension(tree) && recipe.image.dax_header && !recipe.dax_header_asked {
+    match is_extension(tree, recipe) && recipe.image.dax_header && !recipe.dax_header_asked {
         true => Cow::Owned(ImageOptions { dax_header: false, ..recipe.image.clone() }),
         false => Cow::Borrowed(&recipe.image),
     }
 }
 
 /// Writes a tree as a disk image, and signs its root hash if it is measured and there is a signer.
+/// Whether a tree is no guest, but an extension of guests. One for which an agent was asked is a
+/// guest, whatever its packages brought.
+fn is_extension(tree: &Tree, recipe: &Recipe) -> bool {
+    inspect::is_extension(tree) && recipe.agent == Agent::None
+}
+
 ///
 /// # Errors
 /// [`Error::Labels`], [`Error::Image`], [`Error::Check`], [`Error::Store`].

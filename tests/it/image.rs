@@ -244,3 +244,31 @@ fn an_extension_is_measured_and_its_manifest_is_checked() {
     assert_eq!(verified.status.code(), Some(0), "{text}");
     assert!(text.contains("measurement: verified"), "{text}");
 }
+
+/// A package may bring a manifest: that alone must not undo the check of what is to be a guest.
+#[test]
+fn what_is_taken_for_an_extension_is_told_and_with_an_agent_it_is_a_guest() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("rootfs");
+    program(&root.join("usr/bin/tool"));
+    fs_err::create_dir_all(root.join("etc/kata-extensions")).unwrap();
+    fs_err::write(root.join("etc/kata-extensions/components.toml"), "schema_version = 1\n")
+        .unwrap();
+    let note = "note: the tree has a manifest of components: it is taken for an extension";
+    let has_header = || {
+        let asked = osbuilder_in(folder.path(), &["--json", "inspect", "out"], &[]);
+        let value: serde_json::Value = serde_json::from_slice(&asked.stdout).unwrap();
+        !value["nvdimm_block"].is_null()
+    };
+    let (status, told) = pack(folder.path(), &["image"], &[]);
+    assert_eq!(status, Some(0), "{told}");
+    assert!(told.contains(note) && !has_header(), "{told}");
+    let with_agent = ["image", "--init", "agent", "--agent", "probe"];
+    let (status, told) = pack(folder.path(), &with_agent, &[]);
+    assert_eq!(status, Some(1), "{told}");
+    assert!(told.contains("there is no directory /proc") && !told.contains(note), "{told}");
+    guest(&root);
+    let (status, told) = pack(folder.path(), &with_agent, &[]);
+    assert_eq!(status, Some(0), "{told}");
+    assert!(has_header() && !told.contains(note), "{told}");
+}
