@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::folder::Folder;
 use super::object::drain;
+use super::pack::Found;
 use super::reader::is_damage;
 use super::{Error, Store, record};
 use crate::digest::Digest;
@@ -24,6 +25,7 @@ pub struct Checked {
 impl Store {
     /// Verifies all objects, packs and records. What is damaged is put aside, so that the next
     /// build fetches or computes it again. To have been checked does not count as being of use.
+    /// Packs of another version of this program are passed over.
     ///
     /// # Errors
     /// When the disk fails.
@@ -31,8 +33,9 @@ impl Store {
         let mut checked = Checked::default();
         let shared = &self.shared;
         checked.objects = self.check_folder(&shared.objects, &mut checked.damaged, |digest| {
-            let Some(slice) = self.object_slice(digest)? else { return Ok(true) };
+            let Some(slice) = self.object_slice(digest)? else { return Ok(Answer::Good) };
             is_whole(slice.open(digest).and_then(|mut reader| drain(&mut reader)))
+                .map(Answer::whether)
         })?;
         checked.packs =
             self.check_folder(&shared.packs, &mut checked.damaged, |key| self.check_pack(key))?;
@@ -40,22 +43,26 @@ impl Store {
             let kind = kind.to_string_lossy();
             let folder = shared.records.folder(&*kind)?;
             let count = self.check_folder(&folder, &mut checked.damaged, |key| {
-                Ok(record::read(&folder, &kind, key)?.is_some())
+                Ok(Answer::whether(record::read(&folder, &kind, key)?.is_some()))
             })?;
             checked.records = checked.records.saturating_add(count);
         }
         Ok(checked)
     }
 
-    fn check_pack(&self, key: &Digest) -> Result<bool, Error> {
-        let Some(pack) = self.read_pack(key)? else { return Ok(false) };
+    fn check_pack(&self, key: &Digest) -> Result<Answer, Error> {
+        let pack = match self.read_pack(key)? {
+            Found::Whole(pack) => pack,
+            Found::OtherVersion => return Ok(Answer::Strange),
+            Found::Nothing | Found::Damaged => return Ok(Answer::Bad),
+        };
         for digest in pack.digests() {
             let slice = pack.find(&digest).expect("digests of a pack are found in it");
             if !is_whole(slice.open(&digest).and_then(|mut reader| drain(&mut reader)))? {
-                return Ok(false);
+                return Ok(Answer::Bad);
             }
         }
-        Ok(true)
+        Ok(Answer::Good)
     }
 
     /// Checks everything in a folder whose names are digests; returns how much of it is good.
@@ -63,23 +70,42 @@ impl Store {
         &self,
         folder: &Folder,
         damaged: &mut Vec<PathBuf>,
-        is_good: impl Fn(&Digest) -> Result<bool, Error>,
+        look: impl Fn(&Digest) -> Result<Answer, Error>,
     ) -> Result<u64, Error> {
         let mut good: u64 = 0;
         for name in folder.names()? {
             let name = name.to_string_lossy();
             let answer = match name.parse() {
-                Ok(digest) => is_good(&digest),
-                Err(_) => Ok(false),
+                Ok(digest) => look(&digest),
+                Err(_) => Ok(Answer::Bad),
             };
-            if matches!(answer, Ok(false) | Err(Error::Planted { .. })) {
-                self.put_aside(folder, &name)?;
-                damaged.push(folder.path_of(&*name));
-            } else if answer? {
-                good = good.saturating_add(1);
+            match answer {
+                Ok(Answer::Bad) | Err(Error::Planted { .. }) => {
+                    self.put_aside(folder, &name)?;
+                    damaged.push(folder.path_of(&*name));
+                }
+                Ok(Answer::Good) => good = good.saturating_add(1),
+                Ok(Answer::Strange) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(good)
+    }
+}
+
+/// What a look at something in the cache comes to.
+enum Answer {
+    /// It is sound.
+    Good,
+    /// It is damaged, or should not be there.
+    Bad,
+    /// It is another version's: whether it is sound only that one can say.
+    Strange,
+}
+
+impl Answer {
+    const fn whether(is_good: bool) -> Self {
+        if is_good { Self::Good } else { Self::Bad }
     }
 }
 

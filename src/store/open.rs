@@ -19,6 +19,7 @@ use super::Error;
 use super::folder::Folder;
 use super::temporary::Temporary;
 
+/// Which folders there are, and what names in them mean. Packs carry a version of their own.
 const LAYOUT: &str = "osbuilder-store 1\n";
 
 pub(super) fn open_root(root: &Path) -> Result<Folder, Error> {

@@ -10,6 +10,9 @@
 //! once. It is written front to back by any number of threads, published under the digest of what
 //! it was made from, and never changed. As with objects nothing waits for the disk: the trailer
 //! shows a pack cut short when it is loaded, and each content is verified when it is read.
+//!
+//! A pack of another version than this one is as good as none: it stays where it is until the same
+//! pack is made anew, or cleaning up removes it.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -25,6 +28,8 @@ use crate::checksum::{Checksum, Summer};
 use crate::digest::{Digest, Hasher};
 
 const MAGIC: &[u8; 16] = b"osbuilder-pack 2";
+/// What packs of all versions begin with, before the version's first digit.
+const ANY_MAGIC: &[u8] = b"osbuilder-pack ";
 const ENTRY: usize = 64;
 const TRAILER: u64 = 40;
 /// Contents of unknown size are gathered in memory up to this; larger ones are written as they
@@ -201,19 +206,42 @@ pub(super) struct Pack {
     index: Vec<u8>,
 }
 
+/// What stands under the name of a pack.
+pub(super) enum Found {
+    /// Nothing.
+    Nothing,
+    /// A pack of another version of this program, or what may be one.
+    OtherVersion,
+    /// A pack that is not whole.
+    Damaged,
+    /// A pack.
+    Whole(Pack),
+}
+
 impl Pack {
+    /// Reads whatever stands in a pack's file.
+    fn read(key: &Digest, file: File, size: u64) -> io::Result<Found> {
+        let mut magic = Vec::new();
+        (&file).take(MAGIC.len() as u64).read_to_end(&mut magic)?;
+        if magic != MAGIC {
+            let version = magic.strip_prefix(ANY_MAGIC).and_then(<[u8]>::first);
+            let is_known = version.is_some_and(u8::is_ascii_digit);
+            return Ok(if is_known { Found::OtherVersion } else { Found::Damaged });
+        }
+        Ok(Self::read_index(key, file, size)?.map_or(Found::Damaged, Found::Whole))
+    }
+
     /// Reads and checks the index; `None` when the pack is not whole.
-    fn read(key: &Digest, file: File, size: u64) -> io::Result<Option<Self>> {
+    fn read_index(key: &Digest, file: File, size: u64) -> io::Result<Option<Self>> {
         let Some(trailer_offset) = size.checked_sub(TRAILER) else { return Ok(None) };
-        let (mut magic, mut place, mut expected) = ([0; 16], [0; 8], [0; 32]);
-        file.read_exact_at(&mut magic, 0)?;
+        let (mut place, mut expected) = ([0; 8], [0; 32]);
         file.read_exact_at(&mut place, trailer_offset)?;
         file.read_exact_at(&mut expected, trailer_offset.saturating_add(8))?;
         let index_offset = u64::from_le_bytes(place);
         let Some(length) = trailer_offset.checked_sub(index_offset) else { return Ok(None) };
         let index = Slice { file: Arc::new(file), offset: index_offset, size: length };
         let bytes = index.to_vec()?;
-        let whole = magic == *MAGIC && trailer(key, index_offset, &bytes).as_bytes() == &expected;
+        let whole = trailer(key, index_offset, &bytes).as_bytes() == &expected;
         let pack = Self { key: *key, file: index.file, index: bytes };
         Ok((whole && pack.is_in_order(index_offset)).then_some(pack))
     }
@@ -286,7 +314,7 @@ impl Store {
     }
 
     /// Makes the contents of the pack under `key` known; says whether there is such a pack. One
-    /// that is not whole is put aside, and then there is none.
+    /// that is not whole is put aside, and then there is none; nor is one of another version.
     ///
     /// # Errors
     /// [`Error::Planted`], [`Error::Disk`].
@@ -294,24 +322,24 @@ impl Store {
         if self.is_registered(key) {
             return Ok(true);
         }
-        let Some(pack) = self.read_pack(key)? else { return Ok(false) };
+        let Found::Whole(pack) = self.read_pack(key)? else { return Ok(false) };
         super::note_use(&pack.file);
         self.register(pack);
         Ok(true)
     }
 
     /// Opens a pack; puts aside one that is not whole.
-    pub(super) fn read_pack(&self, key: &Digest) -> Result<Option<Pack>, Error> {
+    pub(super) fn read_pack(&self, key: &Digest) -> Result<Found, Error> {
         let name = key.to_string();
         let packs = &self.shared.packs;
-        let Some((file, stat)) = packs.file_if_there(&name)? else { return Ok(None) };
+        let Some((file, stat)) = packs.file_if_there(&name)? else { return Ok(Found::Nothing) };
         let size = u64::try_from(stat.st_size).unwrap_or_default();
-        let pack =
+        let found =
             Pack::read(key, file, size).map_err(Error::disk("read", packs.path_of(&name)))?;
-        if pack.is_none() {
+        if matches!(found, Found::Damaged) {
             self.put_aside(packs, &name)?;
         }
-        Ok(pack)
+        Ok(found)
     }
 }
 
@@ -381,7 +409,10 @@ mod tests {
         pack.finish(&Digest::of(b"")).unwrap();
         let digest = Digest::of(b"1 499");
         assert_eq!(read(&store, &digest).unwrap(), b"1 499");
-        assert_eq!(store.read_pack(&Digest::of(b"")).unwrap().unwrap().len(), 1000);
+        let Found::Whole(pack) = store.read_pack(&Digest::of(b"")).unwrap() else {
+            panic!("the pack is whole");
+        };
+        assert_eq!(pack.len(), 1000);
     }
 
     #[test]
@@ -425,6 +456,26 @@ mod tests {
             assert!(!loaded || bad > 0, "{place}");
             assert!(!path.exists(), "{place}");
             assert!(!store.load_pack(&key).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_pack_of_another_version_is_absent_and_stays_until_it_is_made_anew() {
+        let key = Digest::of(b"key");
+        for text in
+            ["osbuilder-pack 1", "osbuilder-pack 1 and what an index was then", "osbuilder-pack 10"]
+        {
+            let (root, store) = store();
+            let path = root.path().join("cache/packs").join(key.to_string());
+            fs_err::write(&path, text).unwrap();
+            assert!(!store.load_pack(&key).unwrap(), "{text}");
+            let checked = store.check().unwrap();
+            assert_eq!((checked.packs, checked.damaged.len()), (0, 0), "{text}");
+            assert_eq!(fs_err::read_to_string(&path).unwrap(), text);
+            assert_eq!(store.shared.damaged.names().unwrap(), [""; 0]);
+            let added = filled(&store, &key);
+            assert_eq!(read(&store, &added[2].0).unwrap(), added[2].1);
+            assert_eq!(store.check().unwrap().packs, 1, "{text}");
         }
     }
 
