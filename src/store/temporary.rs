@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -314,15 +315,21 @@ pub fn abandon_all() {
 const ATTEMPTS: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Removes something that another thread may be removing, too: each then meets names that are gone, and
-/// begins anew.
+/// Removes something that another thread may be removing, too: each then meets names that are gone,
+/// and begins anew. What the disk refuses it would refuse again.
 fn remove_for_good(folder: &Folder, name: &OsStr) {
     for _ in 0..ATTEMPTS {
-        if remove::remove(folder, name).is_ok() {
-            return;
+        match remove::remove(folder, name) {
+            Err(error) if is_of_two_removals(&error) => std::thread::sleep(PAUSE),
+            _ => return,
         }
-        std::thread::sleep(PAUSE);
     }
+}
+
+/// Whether a removal may have failed for another one at the same time.
+fn is_of_two_removals(error: &Error) -> bool {
+    use io::ErrorKind::{DirectoryNotEmpty, NotADirectory, NotFound};
+    matches!(error.kind(), Some(NotFound | NotADirectory | DirectoryNotEmpty))
 }
 
 #[cfg(test)]
@@ -358,6 +365,17 @@ mod tests {
         assert_eq!(count(), 1);
         two.remove();
         assert_eq!(count(), 0);
+    }
+
+    #[test]
+    fn only_what_two_removals_do_to_each_other_is_tried_again() {
+        let is_again = |errno: Errno| is_of_two_removals(&Error::disk("remove", "x")(errno));
+        for errno in [Errno::NOENT, Errno::NOTDIR, Errno::NOTEMPTY] {
+            assert!(is_again(errno), "{errno}");
+        }
+        for errno in [Errno::ACCESS, Errno::ROFS, Errno::IO, Errno::PERM] {
+            assert!(!is_again(errno), "{errno}");
+        }
     }
 
     #[test]
