@@ -152,12 +152,13 @@ impl Folder {
         }
     }
 
-    /// What `name` is, or what a link of that name leads to; `None` when nothing is there.
+    /// What `name` is, or what a link of that name leads to; `None` when nothing is there, which is
+    /// also where links in a circle and links through a file lead.
     pub(super) fn stat_followed(&self, name: impl AsRef<OsStr>) -> Result<Option<Stat>, Error> {
         let name = name.as_ref();
         match rustix::fs::statat(&self.fd, name, AtFlags::empty()) {
             Ok(stat) => Ok(Some(stat)),
-            Err(Errno::NOENT) => Ok(None),
+            Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => Ok(None),
             Err(error) => Err(Error::disk("look at", self.path_of(name))(error)),
         }
     }
