@@ -65,9 +65,27 @@ fn show_path(
         list(tree, &path, session);
         return Ok(());
     }
-    let mut output = io::stdout().lock();
-    inspect::print(tree, contents, &path, &mut output).map_err(failed)?;
-    output.flush().map_err(failed)
+    let mut output = Data { session, is_cut: false };
+    let printed = inspect::print(tree, contents, &path, &mut output);
+    if output.is_cut { Ok(()) } else { printed.map_err(failed) }
+}
+
+/// Standard output for contents of any size: they end where nobody takes them any more, and the
+/// session knows whether that is an error.
+struct Data<'s> {
+    session: &'s Session,
+    is_cut: bool,
+}
+
+impl Write for Data<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.is_cut |= !self.session.print_bytes(bytes);
+        if self.is_cut { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(bytes.len()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn list(tree: &Tree, below: &TreePath, session: &Session) {

@@ -70,16 +70,16 @@ impl Session {
         self.print_bytes(format!("{line}\n").as_bytes());
     }
 
-    /// Writes data. What cannot be written is an error in the end: a build goes on, and a reader that has
-    /// gone away has what it wanted.
-    fn print_bytes(&self, bytes: &[u8]) {
+    /// Writes data; says whether that went well. What cannot be written is an error in the end: a
+    /// build goes on, and a reader that has gone away has what it wanted.
+    fn print_bytes(&self, bytes: &[u8]) -> bool {
         let mut output = io::stdout().lock();
-        if let Err(error) = output.write_all(bytes).and_then(|()| output.flush())
-            && error.kind() != io::ErrorKind::BrokenPipe
-        {
+        let Err(error) = output.write_all(bytes).and_then(|()| output.flush()) else { return true };
+        if error.kind() != io::ErrorKind::BrokenPipe {
             // The first one says why.
             self.lost.get_or_init(|| error);
         }
+        false
     }
 
     /// The bundled stand-in for the agent on a processor: it stands beside the program, or in the
@@ -120,6 +120,11 @@ impl Session {
     }
 }
 
+/// Data did not reach standard output.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to standard output")]
+struct Lost(#[source] io::Error);
+
 /// Runs the program and returns its exit status.
 pub(super) fn run() -> ExitCode {
     if let Some(outcome) = osbuilder::lua::run(std::env::args_os()) {
@@ -145,7 +150,7 @@ pub(super) fn run() -> ExitCode {
         .and_then(|()| perform(arguments.verb, &session));
     session.show.finish();
     let outcome = outcome.and_then(|status| match session.lost.into_inner() {
-        Some(error) => Err(Failure::new(Kind::Host, error)),
+        Some(error) => Err(Failure::new(Kind::Host, Lost(error))),
         None => Ok(status),
     });
     outcome.unwrap_or_else(|failure| failure.tell(manner))
@@ -172,7 +177,7 @@ fn perform(verb: Verb, session: &Session) -> Result<ExitCode, Failure> {
         Verb::Distros(arguments) => distros::run(&arguments, session),
         Verb::Diff(arguments) => diff::run(&arguments, session),
         Verb::Inspect(arguments) => inspect::run(&arguments, session),
-        Verb::Man(arguments) => man::run(&arguments),
+        Verb::Man(arguments) => man::run(&arguments, session),
         Verb::Verify(arguments) => verify::run(&arguments, session),
     }
 }

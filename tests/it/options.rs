@@ -164,7 +164,12 @@ fn what_cannot_be_used_is_said_before_any_work() {
 #[test]
 fn data_that_cannot_be_written_are_an_error_and_a_reader_that_went_away_is_none() {
     let world = world();
-    for words in ["completions bash", "distros", "cache show", "man"] {
+    let tree = world.path("tree");
+    fs_err::create_dir(&tree).unwrap();
+    // More than a pipe holds.
+    fs_err::write(tree.join("file"), vec![b'x'; 1 << 20]).unwrap();
+    let print = format!("inspect {} file --cat", tree.display());
+    for words in ["completions bash", "distros", "cache show", "man", &print] {
         let run = |tail: &str| {
             let script =
                 format!("set -o pipefail; {} {words} {tail}", env!("CARGO_BIN_EXE_osbuilder"));
@@ -174,9 +179,11 @@ fn data_that_cannot_be_written_are_an_error_and_a_reader_that_went_away_is_none(
             (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
         };
         let (status, told) = run(">/dev/full");
-        assert_ne!(status, Some(0), "{words}: {told}");
-        assert!(told.contains("No space left") && !told.contains("panicked"), "{words}: {told}");
-        let (_, told) = run("| true");
+        assert_eq!(status, Some(4), "{words}: {told}");
+        let lines = ["error: cannot write to standard output\n", "No space left"];
+        assert!(lines.iter().all(|line| told.contains(line)), "{words}: {told}");
+        let (status, told) = run("| true");
+        assert_eq!(status, Some(0), "{words}: {told}");
         assert!(!told.contains("panicked"), "{words}: {told}");
     }
 }
