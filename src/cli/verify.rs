@@ -1,5 +1,7 @@
 //! `osbuilder verify`: whether an image or initrd is what it should be.
 
+use std::fs::Metadata;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -150,6 +152,30 @@ impl Told<'_> {
     }
 }
 
+/// A new file could not be made what the old one was.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot give {} the {what} of the file that it replaces", path.display())]
+struct NotGiven {
+    path: PathBuf,
+    what: &'static str,
+    source: io::Error,
+}
+
+/// Gives a file the owner and the mode of another; on failure says which of them.
+fn give_owner_and_mode(
+    file: &fs_err::File,
+    before: &Metadata,
+) -> Result<(), (&'static str, io::Error)> {
+    let now = file.metadata().map_err(|error| ("owner", error))?;
+    // Some file systems refuse even to change nothing.
+    if (now.uid(), now.gid()) != (before.uid(), before.gid()) {
+        let (uid, gid) = (Uid::from_raw(before.uid()), Gid::from_raw(before.gid()));
+        rustix::fs::fchown(file, Some(uid), Some(gid)).map_err(|error| ("owner", error.into()))?;
+    }
+    let mode = Mode::from_raw_mode(before.mode());
+    rustix::fs::fchmod(file, mode).map_err(|error| ("mode", error.into()))
+}
+
 /// The configuration of a runtime, on the disk and as it will be there.
 struct Configuration {
     /// Where it is; no symbolic link.
@@ -181,11 +207,9 @@ impl Configuration {
         let host = |error| Failure::new(Kind::Host, error);
         let before = fs_err::metadata(&self.path).map_err(request)?;
         let output = Output::create(&self.path).map_err(host)?;
-        let (uid, gid) = (Uid::from_raw(before.uid()), Gid::from_raw(before.gid()));
-        let mode = Mode::from_raw_mode(before.mode());
-        rustix::fs::fchown(output.file(), Some(uid), Some(gid))
-            .and_then(|()| rustix::fs::fchmod(output.file(), mode))
-            .map_err(|error| Failure::new(Kind::Host, std::io::Error::from(error)))?;
+        give_owner_and_mode(output.file(), &before).map_err(|(what, source)| {
+            Failure::new(Kind::Host, NotGiven { path: self.path.clone(), what, source })
+        })?;
         std::io::Write::write_all(&mut output.file(), self.text.as_bytes()).map_err(failed)?;
         output.commit().map_err(host)
     }

@@ -38,10 +38,15 @@ impl Shop {
     }
 
     #[expect(clippy::disallowed_methods, reason = "the program is what is tested")]
-    fn run(&self, arguments: &[&str]) -> Output {
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_osbuilder"));
         command.args(arguments).current_dir(self.folder.path()).env_clear();
-        command.env("HOME", self.folder.path()).output().unwrap()
+        command.env("HOME", self.folder.path());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
     }
 
     fn image(&self, name: &str, more: &[&str]) {
@@ -190,6 +195,34 @@ fn k4_a_rewritten_configuration_keeps_its_links_its_mode_and_its_owner() {
     assert!(link.is_symlink() && after.len() > before.len());
     let kept = |meta: &std::fs::Metadata| (meta.mode(), meta.uid(), meta.gid());
     assert_eq!(kept(&after), kept(&before));
+}
+
+#[test]
+fn k4_a_configuration_whose_owner_cannot_be_kept_is_named_and_stays() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt as _;
+    if !rustix::process::geteuid().is_root() {
+        // An ordinary user has no files of somebody else's.
+        return;
+    }
+    let shop = Shop::new();
+    shop.image("x.img", MEASURED);
+    let path = shop.path("configuration.toml");
+    fs_err::write(&path, "[hypervisor.qemu]\nkernel_verity_params = \"\"\n").unwrap();
+    let before = fs_err::read(&path).unwrap();
+    fs_err::set_permissions(shop.folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    let with = ["verify", "x.img", "--runtime-config", "configuration.toml", "--rewrite"];
+    let by_line = ["--params-file", "root_hash_base.txt"];
+    let mut command = shop.command(&[&with[..], &by_line].concat());
+    let output = match command.uid(1234).gid(1234).output() {
+        // The program may lie where only root can go.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return,
+        output => output.unwrap(),
+    };
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{told}");
+    assert!(told.contains("configuration.toml the owner of the file that it replaces"), "{told}");
+    assert_eq!(fs_err::read(&path).unwrap(), before);
 }
 
 #[test]
