@@ -123,26 +123,36 @@ pub fn write_rootfs(
     })
 }
 
-/// Says how much room an output takes if it was for want of room that it could not be written.
+/// Says how much room an output takes if it was for want of room that it could not be written, or
+/// which limit it met if there was one.
 pub fn with_room(error: Error, source: Source<'_>, path: &Path) -> Error {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded};
+    let reason = match want_of_room(&error) {
+        None => return error,
+        Some(QuotaExceeded) => "the quota is used up",
+        Some(FileTooLarge) => "files may not be larger there",
+        Some(_) => return full(error, source, path),
+    };
+    Error::Limit { path: path.to_owned(), reason, source: Box::new(error) }
+}
+
+fn full(error: Error, source: Source<'_>, path: &Path) -> Error {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    match rustix::fs::statvfs(folder.unwrap_or(Path::new("."))) {
-        Ok(disk) if is_full(&error) => Error::Full {
-            path: path.to_owned(),
-            needed: content_size(source.tree),
-            free: disk.f_bavail.saturating_mul(disk.f_frsize),
-            source: Box::new(error),
-        },
-        _ => error,
+    let Ok(disk) = rustix::fs::statvfs(folder.unwrap_or(Path::new("."))) else { return error };
+    Error::Full {
+        path: path.to_owned(),
+        needed: content_size(source.tree),
+        free: disk.f_bavail.saturating_mul(disk.f_frsize),
+        source: Box::new(error),
     }
 }
 
-/// Whether a full disk, or a quota that is used up, is among an error's causes.
-fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+/// The full disk, the quota that is used up or the limit of files' sizes among an error's causes.
+fn want_of_room(error: &(dyn std::error::Error + 'static)) -> Option<io::ErrorKind> {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
-    matches!(kind, Some(StorageFull | QuotaExceeded | FileTooLarge))
-        || error.source().is_some_and(is_full)
+    let kind = kind.filter(|kind| matches!(kind, StorageFull | QuotaExceeded | FileTooLarge));
+    kind.or_else(|| error.source().and_then(want_of_room))
 }
 
 fn content_size(tree: &Tree) -> u64 {
@@ -199,6 +209,12 @@ pub fn check_guest(
     Err(Error::NoGuest { lacks: fatal.into_iter().map(|lack| lack.what).collect() })
 }
 
+/// Whether a tree is no guest, but an extension of guests. One for which an agent was asked is a
+/// guest, whatever its packages brought.
+fn is_extension(tree: &Tree, recipe: &Recipe) -> bool {
+    inspect::is_extension(tree) && recipe.agent == Agent::None
+}
+
 /// How the image of a tree is laid out: as the recipe says. An extension of guests is attached as a
 /// block device: it gets an NVDIMM header only if the recipe asks for one in so many words.
 pub fn image_options<'a>(tree: &Tree, recipe: &'a Recipe) -> Cow<'a, ImageOptions> {
@@ -209,12 +225,6 @@ pub fn image_options<'a>(tree: &Tree, recipe: &'a Recipe) -> Cow<'a, ImageOption
 }
 
 /// Writes a tree as a disk image, and signs its root hash if it is measured and there is a signer.
-/// Whether a tree is no guest, but an extension of guests. One for which an agent was asked is a
-/// guest, whatever its packages brought.
-fn is_extension(tree: &Tree, recipe: &Recipe) -> bool {
-    inspect::is_extension(tree) && recipe.agent == Agent::None
-}
-
 ///
 /// # Errors
 /// [`Error::Labels`], [`Error::Image`], [`Error::Check`], [`Error::Store`].
@@ -432,4 +442,32 @@ fn give_to_owner(output: &Output, workshop: &Workshop<'_>) -> io::Result<()> {
     let Some((uid, gid)) = workshop.owner else { return Ok(()) };
     let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
     Ok(rustix::fs::fchown(output.file().as_fd(), Some(uid), Some(gid))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::tree;
+    use crate::tree::NoContents;
+
+    #[test]
+    fn a_limit_is_told_as_such_and_room_only_where_the_disk_is_full() {
+        use io::ErrorKind::{FileTooLarge, PermissionDenied, QuotaExceeded, StorageFull};
+        let tree = tree(&[("file", b"text")]);
+        let source = Source { tree: &tree, contents: &NoContents, epoch: Epoch::default() };
+        let path = Path::new("image");
+        for (kind, words) in [
+            (StorageFull, "image needs up to 4 bytes of room, and "),
+            (QuotaExceeded, "cannot write image: the quota is used up"),
+            (FileTooLarge, "cannot write image: files may not be larger there"),
+        ] {
+            let written = image::Error::Write { source: kind.into() };
+            let error = Error::Image { path: path.to_owned(), source: written };
+            let told = with_room(error, source, path).to_string();
+            assert!(told.starts_with(words), "{told}");
+        }
+        let refused = image::Error::Write { source: PermissionDenied.into() };
+        let error = Error::Image { path: path.to_owned(), source: refused };
+        assert!(matches!(with_room(error, source, path), Error::Image { .. }));
+    }
 }

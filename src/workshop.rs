@@ -318,6 +318,16 @@ pub enum Error {
         /// What could not be written.
         source: Box<Self>,
     },
+    /// An output met a limit that is not the disk's end.
+    #[error("cannot write {}: {reason}", path.display())]
+    Limit {
+        /// The output.
+        path: PathBuf,
+        /// Which limit.
+        reason: &'static str,
+        /// What could not be written.
+        source: Box<Self>,
+    },
     /// The tree would not come up as a guest.
     #[error("the tree cannot start as a Kata guest{}", listed(lacks))]
     NoGuest {

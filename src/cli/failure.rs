@@ -106,6 +106,7 @@ impl From<osbuilder::Error> for Failure {
             Error::Indexes(_) | Error::Packages(_) => Kind::Network,
             Error::Store(_)
             | Error::Full { .. }
+            | Error::Limit { .. }
             | Error::Configure(configure::Error::Sandbox(_)) => Kind::Host,
             Error::Resolve(_)
             | Error::Input { .. }
