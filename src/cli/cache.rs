@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
+use osbuilder::event::Event;
 use osbuilder::store::{self, Keep};
 use serde_json::json;
 
@@ -24,13 +25,14 @@ pub(super) fn run(action: CacheAction, session: &Session) -> Result<ExitCode, Fa
     Ok(ExitCode::SUCCESS)
 }
 
+/// Tells where the cache is, alone on standard output for whoever uses the path, and its size.
 fn show(session: &Session) -> Result<(), Failure> {
     let bytes = bytes_in(&session.cache).map_err(|error| Failure::new(Kind::Host, error))?;
     if session.json {
         session.print(&json!({ "cache": session.cache, "bytes": bytes }).to_string());
     } else {
         session.print(&session.cache.display().to_string());
-        session.print(&format!("{} ({bytes} bytes)", size::in_words(bytes)));
+        session.hear(&Event::note(format!("it holds {} ({bytes} bytes)", size::in_words(bytes))));
     }
     Ok(())
 }

@@ -265,7 +265,10 @@ fn the_small_verbs_answer() {
     assert!(world.text("osbuilder.lock").contains("name = \"init\""));
     assert!(!world.path("debian_rootfs").exists());
     build(&world, 0, &["--agent", "agent"]);
-    assert!(run(0, &["--cache", "cache", "cache", "show"]).contains("cache"));
+    assert_eq!(run(0, &["--cache", "cache", "cache", "show"]), "cache\n");
+    let shown = run(0, &["--json", "--cache", "cache", "cache", "show"]);
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert!(shown["cache"] == "cache" && shown["bytes"].as_u64() > Some(0), "{shown}");
     assert!(run(0, &["--cache", "cache", "cache", "check"]).contains("are sound"));
     assert!(run(0, &["--cache", "cache", "cache", "shrink", "--days", "0"]).contains("removed"));
     let inspected = run(0, &["inspect", "guest"]);
