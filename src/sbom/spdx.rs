@@ -13,14 +13,15 @@ const UNKNOWN: &str = "NOASSERTION";
 pub(super) fn document(bill: &Bill, subject: &Subject<'_>) -> Value {
     let ids: Vec<String> =
         (1..).zip(&bill.parts).map(|(number, part)| id(number, &part.name)).collect();
-    let parts = bill.parts.iter().zip(&ids).map(|(part, id)| package(part, id));
+    let parts: Vec<Value> =
+        bill.parts.iter().zip(&ids).map(|(part, id)| package(part, id)).collect();
     let contains = ids.iter().map(|id| relationship(GUEST, "CONTAINS", id));
     json!({
         "spdxVersion": "SPDX-2.3",
         "dataLicense": "CC0-1.0",
         "SPDXID": DOCUMENT,
         "name": subject.name,
-        "documentNamespace": namespace(bill, subject),
+        "documentNamespace": namespace(subject, &parts),
         "creationInfo": {
             "created": subject.epoch.to_string(),
             "creators": [format!("Tool: {}-{}", TOOL.0, TOOL.1)],
@@ -33,9 +34,8 @@ pub(super) fn document(bill: &Bill, subject: &Subject<'_>) -> Value {
 }
 
 /// Another for each content: two guests never share one.
-fn namespace(bill: &Bill, subject: &Subject<'_>) -> String {
-    let parts: Vec<_> = bill.parts.iter().map(|part| format!("{part:?}")).collect();
-    let text = format!("{} {} {}", subject.name, subject.digest, parts.join("\n"));
+fn namespace(subject: &Subject<'_>, parts: &[Value]) -> String {
+    let text = json!([subject.name, subject.digest, parts]).to_string();
     format!("https://spdx.org/spdxdocs/{}-{}", TOOL.0, Digest::of(text.as_bytes()))
 }
 
