@@ -1,4 +1,4 @@
-//! One test for each row of Kata's guarantees (its osbuilder's section 7 and 8 as we number them),
+//! What Kata's `rootfs.sh` guarantees of a guest: each test is named after one guarantee, and goes
 //! over init × seccomp × policy × confidential where that matters.
 
 use std::collections::BTreeMap;
@@ -132,7 +132,7 @@ fn mode(tree: &Tree, name: &str) -> u16 {
 }
 
 #[test]
-fn row_6_3_documentation_goes_and_time_zones_stay() {
+fn documentation_goes_and_time_zones_stay() {
     let guest = guest(Init::Systemd, |_| {});
     assert_eq!(at(&guest, "usr/share/doc"), "nothing");
     assert_eq!(at(&guest, "usr/share/man"), "nothing");
@@ -146,7 +146,7 @@ fn row_6_3_documentation_goes_and_time_zones_stay() {
 }
 
 #[test]
-fn row_6_3_the_certificate_link_needs_certificates_from_a_package() {
+fn the_certificate_link_needs_certificates_from_a_package() {
     assert_eq!(at(&guest(Init::Agent, |_| {}), "usr/lib/ssl/cert.pem"), "nothing");
     let mut tree = debian();
     let bundle = tree_with("etc/ssl/certs/ca-certificates.crt", "pem");
@@ -162,7 +162,7 @@ fn tree_with(name: &str, text: &str) -> Tree {
 }
 
 #[test]
-fn row_7_1_var_is_emptied_unless_the_database_is_kept() {
+fn var_is_emptied_unless_the_database_is_kept() {
     let bare = guest(Init::Systemd, |_| {});
     assert_eq!(at(&bare, "var/lib/dpkg"), "nothing");
     assert_eq!(at(&bare, "var/cache"), "nothing");
@@ -177,7 +177,7 @@ fn row_7_1_var_is_emptied_unless_the_database_is_kept() {
 }
 
 #[test]
-fn row_7_2_the_tmp_mount_is_the_distribution_s_or_ours_and_only_for_systemd() {
+fn the_tmp_mount_is_the_distribution_s_or_ours_and_only_for_systemd() {
     let unit = "etc/systemd/system/tmp.mount";
     assert_eq!(at(&guest(Init::Systemd, |_| {}), unit), "file:[Mount]\nWhat=debian");
     assert_eq!(at(&guest(Init::Agent, |_| {}), unit), "nothing");
@@ -206,7 +206,7 @@ fn row_7_2_the_tmp_mount_is_the_distribution_s_or_ours_and_only_for_systemd() {
 }
 
 #[test]
-fn row_7_3_modules_go_below_lib_modules_as_root_s() {
+fn modules_go_below_lib_modules_as_root_s() {
     let mut modules = tree(&[("kernel/fs/ext4.ko", "ko")]);
     modules.get_mut(&path("kernel/fs/ext4.ko")).unwrap().meta.uid = 1000;
     let guest = guest_with_modules(&modules);
@@ -222,7 +222,7 @@ fn guest_with_modules(modules: &Tree) -> Tree {
 }
 
 #[test]
-fn row_7_4_chrony_follows_the_host_and_is_not_touched_when_absent() {
+fn chrony_follows_the_host_and_is_not_touched_when_absent() {
     let guest = guest(Init::Systemd, |_| {});
     let configuration = at(&guest, "etc/chrony/chrony.conf");
     assert!(configuration.starts_with("file:#pool x iburst\nrefclock PHC /dev/ptp0"));
@@ -238,7 +238,7 @@ fn row_7_4_chrony_follows_the_host_and_is_not_touched_when_absent() {
 }
 
 #[test]
-fn row_7_4_chrony_of_other_distributions_is_prepared_where_they_keep_it() {
+fn chrony_of_other_distributions_is_prepared_where_they_keep_it() {
     let unit = "usr/lib/systemd/system/chronyd.service";
     let provisioned = |configuration: Option<&str>| {
         let mut tree = debian();
@@ -263,7 +263,7 @@ fn row_7_4_chrony_of_other_distributions_is_prepared_where_they_keep_it() {
 }
 
 #[test]
-fn row_7_5_an_agent_must_be_executable_at_its_place_however_it_came() {
+fn an_agent_must_be_executable_at_its_place_however_it_came() {
     let layer = |name, mode| {
         let mut layer = tree(&[(name, "elf")]);
         layer.get_mut(&path(name)).unwrap().meta.mode = mode;
@@ -284,7 +284,7 @@ fn row_7_5_an_agent_must_be_executable_at_its_place_however_it_came() {
 }
 
 #[test]
-fn row_7_5_the_agent_s_bytes_are_those_that_were_given() {
+fn the_agent_s_bytes_are_those_that_were_given() {
     let content = Content::Stored { digest: crate::digest::Digest::of(b"agent"), size: 5 };
     let agent = Agent::Binary(content.clone());
     let guest = with_inputs(Init::Systemd, |inputs| {
@@ -297,7 +297,7 @@ fn row_7_5_the_agent_s_bytes_are_those_that_were_given() {
 }
 
 #[test]
-fn row_7_6_an_agent_that_is_the_init_is_moved_and_nothing_of_systemd_s_is_made() {
+fn an_agent_that_is_the_init_is_moved_and_nothing_of_systemd_s_is_made() {
     let guest = guest(Init::Agent, |inputs| inputs.confidential = true);
     assert_eq!(at(&guest, "sbin/init"), "file:elf");
     assert_eq!(mode(&guest, "sbin/init"), 0o755);
@@ -309,7 +309,7 @@ fn row_7_6_an_agent_that_is_the_init_is_moved_and_nothing_of_systemd_s_is_made()
 }
 
 #[test]
-fn row_7_6_systemd_starts_the_agent_and_dbus_and_the_root_is_readable() {
+fn systemd_starts_the_agent_and_dbus_and_the_root_is_readable() {
     let mut tree = debian();
     let root = tree.root();
     tree.inode_mut(root).meta.mode = 0o700;
@@ -328,7 +328,7 @@ fn row_7_6_systemd_starts_the_agent_and_dbus_and_the_root_is_readable() {
 }
 
 #[test]
-fn row_7_6_a_tree_without_dbus_gets_no_link_to_it() {
+fn a_tree_without_dbus_gets_no_link_to_it() {
     let mut tree = debian();
     tree.remove(&path("usr/lib/systemd/system/dbus.socket"));
     let guest = with_inputs(Init::Systemd, |inputs| provision(tree, &inputs).unwrap());
@@ -338,7 +338,7 @@ fn row_7_6_a_tree_without_dbus_gets_no_link_to_it() {
 }
 
 #[test]
-fn row_7_6_a_confidential_guest_sizes_run_and_an_ordinary_one_does_not() {
+fn a_confidential_guest_sizes_run_and_an_ordinary_one_does_not() {
     let unit = "usr/lib/systemd/system/kata-containers.target";
     let confidential = guest(Init::Systemd, |inputs| inputs.confidential = true);
     let fstab = "file:# static\n/dev/x / ext4 ro 0 0\ntmpfs /run tmpfs nodev,nosuid,size=50% 0 0\n";
@@ -358,7 +358,7 @@ fn row_7_6_a_confidential_guest_sizes_run_and_an_ordinary_one_does_not() {
 }
 
 #[test]
-fn row_7_6_a_target_that_requires_the_remount_already_stays_as_it_is() {
+fn a_target_that_requires_the_remount_already_stays_as_it_is() {
     let target = "[Unit]\nRequires=basic.target systemd-remount-fs.service\n";
     let mut layer = tree(&[("usr/bin/kata-agent", "elf")]);
     let own = tree_with("usr/lib/systemd/system/kata-containers.target", target);
@@ -373,7 +373,7 @@ fn row_7_6_a_target_that_requires_the_remount_already_stays_as_it_is() {
 }
 
 #[test]
-fn row_7_7_a_policy_is_installed_under_its_name_and_as_the_default() {
+fn a_policy_is_installed_under_its_name_and_as_the_default() {
     let default = "etc/kata-opa/default-policy.rego";
     assert_eq!(at(&guest(Init::Systemd, |_| {}), "etc/kata-opa"), "nothing");
     let with = |init, policy: &Policy| {
@@ -397,7 +397,7 @@ fn row_7_7_a_policy_is_installed_under_its_name_and_as_the_default() {
 }
 
 #[test]
-fn row_7_8_and_10_and_11_layers_come_over_the_tree_in_kata_s_order() {
+fn layers_come_over_the_tree_in_kata_s_order() {
     let hooks = tree(&[("usr/share/oci/hooks/prestart/x", "hook"), ("order", "hooks")]);
     let pause = tree(&[("pause_bundle/config.json", "{}"), ("order", "pause")]);
     let coco = tree(&[("usr/local/bin/attestation-agent", "aa"), ("order", "coco")]);
@@ -417,7 +417,7 @@ fn row_7_8_and_10_and_11_layers_come_over_the_tree_in_kata_s_order() {
 }
 
 #[test]
-fn row_7_9_a_tree_without_an_init_is_refused_unless_the_check_is_off() {
+fn a_tree_without_an_init_is_refused_unless_the_check_is_off() {
     let mut tree = debian();
     tree.remove(&path("usr/sbin/init"));
     let error = with_inputs(Init::Systemd, |inputs| provision(tree.clone(), &inputs).unwrap_err());
@@ -429,14 +429,14 @@ fn row_7_9_a_tree_without_an_init_is_refused_unless_the_check_is_off() {
 }
 
 #[test]
-fn row_7_12_the_resolver_is_an_empty_regular_file_and_never_a_link() {
+fn the_resolver_is_an_empty_regular_file_and_never_a_link() {
     for init in [Init::Systemd, Init::Agent] {
         assert_eq!(at(&guest(init, |_| {}), "etc/resolv.conf"), "file:");
     }
 }
 
 #[test]
-fn row_7_13_pruning_is_asked_for_and_spares_what_a_confidential_guest_needs() {
+fn pruning_is_asked_for_and_spares_what_a_confidential_guest_needs() {
     let udev = "usr/lib/systemd/system/systemd-udevd.service";
     let control = "usr/lib/systemd/system/sockets.target.wants/systemd-udevd-control.socket";
     let fstab = "usr/lib/systemd/system-generators/systemd-fstab-generator";
@@ -472,7 +472,7 @@ fn row_7_13_pruning_is_asked_for_and_spares_what_a_confidential_guest_needs() {
 }
 
 #[test]
-fn row_8_the_summary_is_written_for_both_inits() {
+fn the_summary_is_written_for_both_inits() {
     for (init, word) in [(Init::Systemd, "no"), (Init::Agent, "yes")] {
         let text = at(&guest(init, |_| {}), "var/lib/osbuilder/osbuilder.yaml");
         assert!(text.starts_with("file:---\nosbuilder:\n"), "{text}");
@@ -481,7 +481,7 @@ fn row_8_the_summary_is_written_for_both_inits() {
 }
 
 #[test]
-fn row_8_the_summary_says_where_handlers_ran_scripts_and_which_did_not_run() {
+fn the_summary_says_where_handlers_ran_scripts_and_which_did_not_run() {
     let summary = "var/lib/osbuilder/osbuilder.yaml";
     let usual = at(&guest(Init::Agent, |_| {}), summary);
     let by_handlers = at(&guest(Init::Agent, |inputs| inputs.by_handlers = true), summary);

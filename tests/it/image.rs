@@ -90,7 +90,7 @@ fn what_is_no_guest_is_packed_where_that_is_said() {
 
 /// Kata's initrd builder makes `/init` in the folder itself, and its image builder prunes it.
 #[test]
-fn row_11_the_folder_that_is_packed_stays_as_it_was() {
+fn the_folder_that_is_packed_stays_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("rootfs");
     guest(&root);

@@ -20,7 +20,7 @@ mod forms;
 mod gpt;
 mod hosts;
 mod image;
-mod image_rows;
+mod image_builder;
 mod judge;
 mod kata;
 mod mounted;

@@ -1,5 +1,5 @@
 //! What Kata's variables put into a guest, and who reads its summary: from outside, over tiny archives.
-//! The rows are those of `src/provision/tests.rs`, which has what follows from each of them.
+//! Each test is named after what it guarantees; what follows for the tree has `src/provision/tests.rs`.
 
 use std::path::Path;
 
@@ -68,7 +68,7 @@ fn build(world: &World, verb: &str, other: Option<(&str, &str)>) -> (Option<i32>
 }
 
 #[test]
-fn rows_7_3_to_7_11_kata_s_variables_bring_files_of_the_host_into_a_guest() {
+fn kata_s_variables_bring_files_of_the_host_into_a_guest() {
     let world = world();
     let (status, told) = build(&world, "rootfs", None);
     assert_eq!(status, Some(0), "{told}");
@@ -95,7 +95,7 @@ fn rows_7_3_to_7_11_kata_s_variables_bring_files_of_the_host_into_a_guest() {
 }
 
 #[test]
-fn rows_7_3_to_7_11_a_file_that_is_absent_or_no_tarball_is_named_and_nothing_is_built() {
+fn a_file_that_is_absent_or_no_tarball_is_named_and_nothing_is_built() {
     let world = world();
     fs_err::write(world.path("garbage"), [7; 2000]).unwrap();
     for (variable, file, ..) in GIVEN {
@@ -113,8 +113,8 @@ fn rows_7_3_to_7_11_a_file_that_is_absent_or_no_tarball_is_named_and_nothing_is_
 /// Kata's `kata-collect-data.sh` wants one partition, mounts it without replaying a journal and reads
 /// this one path; of an initrd it lets cpio extract the path from what gzip decompresses.
 #[test]
-fn row_8_the_summary_is_where_kata_s_collector_of_data_reads_it() {
-    const THIS: &str = "provision::row_8_the_summary_is_where_kata_s_collector_of_data_reads_it";
+fn the_summary_is_where_kata_s_collector_of_data_reads_it() {
+    const THIS: &str = "provision::the_summary_is_where_kata_s_collector_of_data_reads_it";
     if let Some((target, text)) = mounted::inside() {
         return assert_eq!(fs_err::read_to_string(target.join(SUMMARY)).unwrap(), text);
     }

@@ -1,5 +1,5 @@
-//! What Kata's image builder guarantees of sizes, file systems and partition tables: a test for each row
-//! of it as we number them, held to tools that we did not write.
+//! What Kata's image builder guarantees of free space, alignment, file systems and partition
+//! tables: each test is named after one guarantee, and holds images to tools that we did not write.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -58,7 +58,7 @@ fn free(file_system: FileSystem, part: &Path) -> u64 {
 }
 
 #[test]
-fn row_9_3_root_free_space_is_free_in_ext4_and_xfs() {
+fn root_free_space_is_free_in_ext4_and_xfs() {
     if judge::is_without("dumpe2fs", "-V") || judge::is_without("xfs_db", "-V") {
         return;
     }
@@ -100,7 +100,7 @@ fn made(folder: &Path, variables: &[(&str, &str)]) -> (u64, String) {
 }
 
 #[test]
-fn row_9_3_root_free_space_is_ignored_for_erofs_with_a_warning() {
+fn root_free_space_is_ignored_for_erofs_with_a_warning() {
     let folder = folder();
     let (size, told) = made(folder.path(), &[("FS_TYPE", "erofs")]);
     assert!(!told.contains("free space"), "{told}");
@@ -111,7 +111,7 @@ fn row_9_3_root_free_space_is_ignored_for_erofs_with_a_warning() {
 }
 
 #[test]
-fn row_9_4_erofs_is_rounded_to_a_mebibyte_and_the_others_to_128() {
+fn erofs_is_rounded_to_a_mebibyte_and_the_others_to_128() {
     let folder = folder();
     for (file_system, header, alignment, mebibytes) in [
         ("ext4", "yes", "", 128),
@@ -132,7 +132,7 @@ fn row_9_4_erofs_is_rounded_to_a_mebibyte_and_the_others_to_128() {
 }
 
 #[test]
-fn row_9_4_names_at_the_top_that_begin_with_a_dot_are_kept() {
+fn names_at_the_top_that_begin_with_a_dot_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("image");
     for file_system in FILE_SYSTEMS {
@@ -161,7 +161,7 @@ fn row_9_4_names_at_the_top_that_begin_with_a_dot_are_kept() {
 
 /// A file that is mapped from persistent memory has to begin on a page; nobody maps a directory.
 #[test]
-fn row_9_4_an_erofs_with_the_header_for_persistent_memory_has_no_file_inline() {
+fn an_erofs_with_the_header_for_persistent_memory_has_no_file_inline() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("image");
     for compression in [Compression::None, Compression::Lz4, Compression::Lz4hc] {
@@ -179,7 +179,7 @@ fn row_9_4_an_erofs_with_the_header_for_persistent_memory_has_no_file_inline() {
 }
 
 #[test]
-fn rows_10_1_and_10_2_the_table_is_kata_s_without_boot_code() {
+fn the_table_is_kata_s_without_boot_code() {
     if judge::is_missing(&["sfdisk"]) {
         return;
     }
