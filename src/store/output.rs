@@ -4,10 +4,11 @@
 //! has no name until it is complete where the file system can do that, else a name beginning with
 //! `.<name>.osbuilder-`; what a killed build left under such names the next one removes.
 //!
-//! What may be replaced: by a file a file, or a link to a file or to nothing; a directory by a directory only if osbuilder or Kata's
-//! scripts have made it, which is known by the listing beside it, or by Kata's summary in it
-//! (`var/lib/osbuilder/osbuilder.yaml`), or if it is empty. A directory that holds the one the
-//! program runs in is never replaced, nor is a device, nor a link to a directory or a device.
+//! What may be replaced: by a file a file, or a link to a file or to nothing; a directory by a
+//! directory only if osbuilder or Kata's scripts have made it, which is known by the listing beside
+//! it, or by Kata's summary in it (`var/lib/osbuilder/osbuilder.yaml`), or if it is empty. A
+//! directory that holds the one the program runs in is never replaced, nor is a device, nor a link
+//! to a directory or a device.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
