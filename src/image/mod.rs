@@ -4,6 +4,7 @@
 //! disk image or an initrd, the same ones on every machine. Nothing here reads a clock, makes a
 //! random number, mounts, or starts a process. Names and renames of files are the caller's.
 
+mod ahead;
 mod block_contents;
 mod blocks;
 pub mod cpio;

@@ -10,6 +10,7 @@ use super::format::{
 };
 use super::index::{self, Mapped};
 use super::map::{FileMap, Part};
+use crate::image::ahead::Ahead;
 use crate::image::{Error, Medium, Window};
 
 /// A part that is decompressed at once has at most this many bytes.
@@ -21,6 +22,7 @@ const RATIO_MAX: u64 = 256;
 #[derive(Debug)]
 pub(super) struct Volume<'m> {
     pub(super) medium: Window<'m>,
+    metadata: Ahead<'m>,
     pub(super) superblock: Superblock,
 }
 
@@ -53,7 +55,7 @@ impl<'m> Volume<'m> {
         if blocks == 0 || blocks.saturating_mul(BLOCK) > size {
             return Err(Error::broken("superblock", "the medium ends before the file system"));
         }
-        Ok(Self { medium, superblock })
+        Ok(Self { medium, metadata: Ahead::new(medium), superblock })
     }
 
     /// Bytes of the file system.
@@ -67,7 +69,7 @@ impl<'m> Volume<'m> {
         let length = end.and_then(|_| usize::try_from(length).ok());
         let outside = || Error::broken(place, "it points outside the file system");
         let mut bytes = vec![0; length.ok_or_else(outside)?];
-        self.medium.read_at(offset, &mut bytes).map_err(read_failed)?;
+        self.metadata.read_at(offset, &mut bytes).map_err(read_failed)?;
         Ok(bytes)
     }
 

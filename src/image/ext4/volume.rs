@@ -14,6 +14,7 @@ use super::format::{
 };
 use super::geometry::has_backup;
 use super::inode::Inode;
+use crate::image::ahead::Ahead;
 use crate::image::blocks::{Blocks, Extent, Run};
 use crate::image::{Error, Medium as _, Window};
 
@@ -30,9 +31,10 @@ const NEEDED: u32 = incompatible::FILETYPE | incompatible::EXTENTS;
 const BIGALLOC: u32 = 0x200;
 
 /// A file system on a medium.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Volume<'m> {
     blocks: Blocks<'m>,
+    metadata: Ahead<'m>,
     pub(super) superblock: Superblock,
     pub(super) descriptors: Vec<Descriptor>,
     /// The seed of checksums, when there are checksums.
@@ -61,7 +63,8 @@ impl<'m> Volume<'m> {
         let block_size = 1024_u64.checked_shl(superblock.log_block_size).unwrap_or_default();
         let seed = superblock.has_checksums().then(|| superblock.seed());
         let blocks = Blocks { medium, block_size };
-        let mut volume = Self { blocks, superblock, descriptors: Vec::new(), seed };
+        let metadata = Ahead::new(medium);
+        let mut volume = Self { blocks, metadata, superblock, descriptors: Vec::new(), seed };
         volume.descriptors = volume.read_descriptors()?;
         Ok(volume)
     }
@@ -219,7 +222,7 @@ impl<'m> Volume<'m> {
 
     /// Reads bytes at an offset of the file system.
     pub(super) fn read_at(&self, offset: u64, bytes: &mut [u8]) -> Result<(), Error> {
-        self.blocks.medium.read_at(offset, bytes).map_err(read_failed)
+        self.metadata.read_at(offset, bytes).map_err(read_failed)
     }
 
     /// Reads an inode that is in use.

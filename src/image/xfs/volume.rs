@@ -17,13 +17,15 @@ use super::format::{
 use super::geometry::Geometry;
 use super::inode::{Fork, Format, Inode};
 use super::superblock::{Refusal, Superblock};
+use crate::image::ahead::Ahead;
 use crate::image::blocks::{Blocks, Extent};
 use crate::image::{Error, Medium as _, Window};
 
 /// A file system on a medium.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Volume<'m> {
     medium: Window<'m>,
+    metadata: Ahead<'m>,
     pub(super) superblock: Superblock,
     /// Which inodes of each chunk were made and which are in use, a bit for each, by where the chunk
     /// begins, counted in inodes.
@@ -51,7 +53,8 @@ impl<'m> Volume<'m> {
             return Err(Error::broken("superblock", "the medium ends before the file system"));
         }
         let mut claims = Claims::new(blocks)?;
-        let mut volume = Self { medium, superblock, chunks: BTreeMap::new() };
+        let metadata = Ahead::new(medium);
+        let mut volume = Self { medium, metadata, superblock, chunks: BTreeMap::new() };
         volume.claim_log(&mut claims)?;
         let mut free = Free::default();
         for group in 0..volume.superblock.geometry.groups {
@@ -113,7 +116,7 @@ impl<'m> Volume<'m> {
 
     /// Reads bytes at an offset of the file system.
     pub(super) fn read_at(&self, offset: u64, bytes: &mut [u8]) -> Result<(), Error> {
-        self.medium.read_at(offset, bytes).map_err(read_failed)
+        self.metadata.read_at(offset, bytes).map_err(read_failed)
     }
 
     /// Where an inode that is in use stands, in bytes.
