@@ -9,10 +9,7 @@ use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
 
-/// Bytes that are read at first: most files have no more.
-const SMALL: usize = 8 << 10;
-/// Bytes that are read at a time of what is longer: few calls, and the processor's cache holds them.
-const LARGE: usize = 64 << 10;
+use crate::buffer::with_buffer;
 
 /// A SHA-256 digest (FIPS 180-4), 32 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,19 +48,17 @@ impl Digest {
 /// Whatever the reader reports.
 pub(crate) fn read_all(mut reader: impl Read, mut take: impl FnMut(&[u8])) -> io::Result<u64> {
     let mut size = 0_u64;
-    let mut buffer = vec![0; SMALL];
-    loop {
-        let count = match reader.read(&mut buffer) {
-            Ok(0) => return Ok(size),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            count => count?,
-        };
-        take(buffer.get(..count).unwrap_or_default());
-        size = size.saturating_add(count as u64);
-        if count == SMALL {
-            buffer.resize(LARGE, 0);
+    with_buffer(|buffer| {
+        loop {
+            let count = match reader.read(buffer) {
+                Ok(0) => return Ok(size),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                count => count?,
+            };
+            take(buffer.get(..count).unwrap_or_default());
+            size = size.saturating_add(count as u64);
         }
-    }
+    })
 }
 
 impl fmt::Display for Digest {
@@ -182,7 +177,7 @@ mod tests {
 
     #[test]
     fn reading_and_hashing_at_once_agree() {
-        for length in [0, 3, SMALL - 1, SMALL, SMALL + 1, LARGE, SMALL + 3 * LARGE + 5] {
+        for length in [0, 3, 65_535, 65_536, 65_537, 200_005] {
             let bytes = vec![7; length];
             let expected = (Digest::of(&bytes), length as u64);
             assert_eq!(Digest::of_reader(&bytes[..]).unwrap(), expected, "{length}");

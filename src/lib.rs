@@ -4,6 +4,7 @@
 //! hold one stage each. [`Workshop`] carries what is the same for all stages.
 
 pub mod boot;
+mod buffer;
 pub mod checksum;
 pub mod configure;
 mod crew;

@@ -10,14 +10,15 @@ use std::path::{Path, PathBuf};
 
 /// Each room and the rooms that it may use.
 const ROOMS: &[(&str, &[&str])] = &[
+    ("buffer", &[]),
     ("checksum", &["digest"]),
     ("crew", &[]),
-    ("digest", &[]),
+    ("digest", &["buffer"]),
     ("event", &[]),
     ("epoch", &[]),
     ("relay", &[]),
     ("tree", &["checksum", "digest"]),
-    ("store", &["checksum", "crew", "digest", "tree"]),
+    ("store", &["buffer", "checksum", "crew", "digest", "tree"]),
     ("package", &["digest", "tree"]),
     ("meant", &[]),
     ("document", &["meant"]),

@@ -23,7 +23,9 @@ pub(crate) struct SparseWriter<'f> {
     base: u64,
     /// Where in the part the buffer belongs.
     start: u64,
-    buffer: Vec<u8>,
+    buffer: Box<[u8]>,
+    /// How much of the buffer is to be written.
+    filled: usize,
     /// Whoever writes to the file at the same time waits for this.
     turn: Option<&'f Mutex<()>>,
 }
@@ -31,7 +33,8 @@ pub(crate) struct SparseWriter<'f> {
 impl<'f> SparseWriter<'f> {
     /// Writes to the part of `file` that begins at `base`.
     pub(crate) fn new(file: &'f File, base: u64) -> Self {
-        Self { file, base, start: 0, buffer: Vec::with_capacity(BUFFER), turn: None }
+        let buffer = vec![0; BUFFER].into_boxed_slice();
+        Self { file, base, start: 0, buffer, filled: 0, turn: None }
     }
 
     /// Lets one of several writers to a file write at a time. A kernel would let them wait for each
@@ -47,10 +50,11 @@ impl<'f> SparseWriter<'f> {
     pub(crate) fn put(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.go_to(offset)?;
         for chunk in bytes.chunks(BUFFER) {
-            if self.buffer.len() + chunk.len() > BUFFER {
+            if self.filled + chunk.len() > BUFFER {
                 self.flush()?;
             }
-            self.buffer.extend_from_slice(chunk);
+            self.buffer[self.filled..][..chunk.len()].copy_from_slice(chunk);
+            self.filled += chunk.len();
         }
         Ok(())
     }
@@ -69,29 +73,30 @@ impl<'f> SparseWriter<'f> {
         self.go_to(offset)?;
         let mut left = count;
         while left > 0 {
-            if self.buffer.len() >= BUFFER {
+            if self.filled == BUFFER {
                 self.flush()?;
             }
-            let room = u64::try_from(BUFFER - self.buffer.len()).map_err(io::Error::other)?;
-            let wanted = room.min(left);
-            match Read::take(&mut *reader, wanted).read_to_end(&mut self.buffer) {
-                Ok(found) if found as u64 == wanted => left -= wanted,
-                Ok(_) => return Ok(Err(io::ErrorKind::UnexpectedEof.into())),
-                Err(error) => return Ok(Err(error)),
+            let room = BUFFER - self.filled;
+            let wanted = usize::try_from(left).map_or(room, |left| room.min(left));
+            if let Err(error) = reader.read_exact(&mut self.buffer[self.filled..][..wanted]) {
+                return Ok(Err(error));
             }
+            self.filled += wanted;
+            left -= wanted as u64;
         }
         Ok(Ok(()))
     }
 
     /// Makes `offset` the next place to write, filling with zeros or starting anew.
     fn go_to(&mut self, offset: u64) -> io::Result<()> {
-        let end = self.start + self.buffer.len() as u64;
-        match offset.checked_sub(end) {
-            Some(gap) if gap < PAGE as u64 && !self.buffer.is_empty() => {
-                let gap = usize::try_from(gap).map_err(io::Error::other)?;
-                self.buffer.resize(self.buffer.len() + gap, 0);
+        let end = self.start + self.filled as u64;
+        let gap = offset.checked_sub(end).and_then(|gap| usize::try_from(gap).ok());
+        match gap.filter(|gap| *gap < PAGE && self.filled > 0 && self.filled + gap <= BUFFER) {
+            Some(gap) => {
+                self.buffer[self.filled..][..gap].fill(0);
+                self.filled += gap;
             }
-            _ => {
+            None => {
                 self.flush()?;
                 self.start = offset;
             }
@@ -107,11 +112,11 @@ impl<'f> SparseWriter<'f> {
         let _turn = self.turn.map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
         let place = self.base + self.start;
         let to_page = PAGE - usize::try_from(place % PAGE as u64).map_err(io::Error::other)?;
-        let head = to_page.min(self.buffer.len());
+        let head = to_page.min(self.filled);
         let mut pending = 0..0;
         let mut at = 0;
-        while at < self.buffer.len() {
-            let length = if at == 0 { head } else { PAGE.min(self.buffer.len() - at) };
+        while at < self.filled {
+            let length = if at == 0 { head } else { PAGE.min(self.filled - at) };
             if self.buffer[at..at + length] == ZEROS[..length] {
                 self.write(pending)?;
                 pending = at + length..at + length;
@@ -121,8 +126,8 @@ impl<'f> SparseWriter<'f> {
             at += length;
         }
         self.write(pending)?;
-        self.start += self.buffer.len() as u64;
-        self.buffer.clear();
+        self.start += self.filled as u64;
+        self.filled = 0;
         Ok(())
     }
 

@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use super::attributes::{self, Scope};
 use super::beside::{self, Held};
 use super::{Holding, Options};
+use crate::buffer::with_buffer;
 use crate::crew;
 use crate::store::Error;
 use crate::store::folder::{Folder, parent_of};
@@ -182,8 +183,7 @@ impl<'a> Writer<'a> {
     /// owner clears set-id bits and capabilities (chown(2)), and attributes need a writable mode.
     fn finish(&self, file: &impl AsFd, meta: &Meta, is_directory: bool) -> Result<(), Errno> {
         if self.holding == Holding::All {
-            let answer = rustix::fs::fchown(file, Some(owner(meta).0), Some(owner(meta).1));
-            accept_refusal(answer)?;
+            give(file, meta)?;
         }
         if !meta.xattrs.is_empty() {
             let scope = attributes::write(file, &meta.xattrs, Scope::of(self.holding))?;
@@ -318,20 +318,30 @@ impl UnitInProgress {
 
 /// Copies to the end. The outer error is the reader's, the inner one the disk's.
 fn copy(reader: &mut dyn Read, mut file: &File) -> io::Result<io::Result<u64>> {
-    let mut buffer = vec![0; 1 << 17];
     let mut size = 0_u64;
-    loop {
-        let chunk = match reader.read(&mut buffer) {
-            Ok(0) => return Ok(Ok(size)),
-            Ok(count) => buffer.get(..count).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        size = size.saturating_add(chunk.len() as u64);
-        if let Err(error) = file.write_all(chunk) {
-            return Ok(Err(error));
+    with_buffer(|buffer| {
+        loop {
+            let chunk = match reader.read(buffer) {
+                Ok(0) => return Ok(Ok(size)),
+                Ok(count) => buffer.get(..count).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            size = size.saturating_add(chunk.len() as u64);
+            if let Err(error) = file.write_all(chunk) {
+                return Ok(Err(error));
+            }
         }
+    })
+}
+
+/// Gives a file its owner, unless it has that: asking costs less.
+fn give(file: &impl AsFd, meta: &Meta) -> Result<(), Errno> {
+    let stat = rustix::fs::fstat(file)?;
+    if (stat.st_uid, stat.st_gid) == (meta.uid, meta.gid) {
+        return Ok(());
     }
+    accept_refusal(rustix::fs::fchown(file, Some(owner(meta).0), Some(owner(meta).1)))
 }
 
 /// Root of a user namespace may not give files to users outside it; the listing keeps those.
