@@ -352,11 +352,11 @@ pub fn write_initrd(
     }
     let expected = clamped(tree, source.epoch);
     let check = || {
-        if initrd::read(output.read(), &mut initrd::digest_only)? == expected {
-            return Ok(());
+        let found = initrd::read(output.read(), &mut initrd::digest_only)?;
+        match found.first_difference(&expected) {
+            None => Ok(()),
+            Some(difference) => Err(image::Error::Differs { difference }),
         }
-        let difference = "the files of the archive are not those of the tree".to_owned();
-        Err(image::Error::Differs { difference })
     };
     let examined = examine(&output, check, &source, path, workshop)?;
     finish(output, examined, &source, path, workshop)

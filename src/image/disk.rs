@@ -358,15 +358,8 @@ pub fn check(
     if let Some(parameters) = &written.verity {
         disk.parts.verify(parameters, threads)?;
     }
-    let (found, wanted) = (disk.file_system.tree().to_listing(), plan.tree.to_listing());
-    if found == wanted {
-        return Ok(());
+    match disk.file_system.tree().first_difference(&plan.tree) {
+        None => Ok(()),
+        Some(difference) => Err(Error::Differs { difference }),
     }
-    let mut lines = found.lines().zip(wanted.lines());
-    let line = lines.find(|(found, wanted)| found != wanted);
-    let difference = line.map_or_else(
-        || "files are missing at the end, or too many".to_owned(),
-        |(found, wanted)| format!("{found:?} instead of {wanted:?}"),
-    );
-    Err(Error::Differs { difference })
 }

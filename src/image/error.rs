@@ -76,7 +76,7 @@ pub enum Error {
     /// An image that was just written does not hold the tree that it was written from.
     #[error("the image does not hold what was written: {difference}")]
     Differs {
-        /// The first line of the two listings that differs.
+        /// The first lines of the two listings that differ.
         difference: String,
     },
 }

@@ -20,17 +20,40 @@ use super::{BadPath, Content, Device, Error, Inode, Kind, Meta, Tree, TreePath, 
 impl Tree {
     /// Writes the tree as text, a line for each path, in the order of [`Tree::walk`].
     pub fn to_listing(&self) -> String {
+        /// About what a line takes, so that the text need not move while it grows.
+        const LINE: usize = 160;
+        let mut text = String::with_capacity(self.inodes.len().saturating_mul(LINE));
+        self.lines().for_each(|line| line.push(&mut text));
+        text
+    }
+
+    /// The first lines in which the listings of two trees differ, in words; `None` for equal trees.
+    pub fn first_difference(&self, other: &Self) -> Option<String> {
+        let (mut own, mut others) = (self.lines(), other.lines());
+        loop {
+            match (own.next(), others.next()) {
+                (None, None) => return None,
+                (Some(one), Some(two)) if one.says_the_same(&two) => {}
+                (Some(one), Some(two)) => {
+                    return Some(format!("{:?} instead of {:?}", one.text(), two.text()));
+                }
+                (Some(one), None) => return Some(format!("{:?} is too much", one.text())),
+                (None, Some(two)) => return Some(format!("{:?} is missing", two.text())),
+            }
+        }
+    }
+
+    fn lines(&self) -> impl Iterator<Item = Line<'_>> {
         // By their number: an inode that has one was met under this path.
         let mut first_names: Vec<Option<TreePath>> = vec![None; self.inodes.len()];
-        let mut text = String::new();
-        for (path, id, inode) in self.walk() {
+        self.walk().map(move |(path, id, inode)| {
             let first = first_names.get_mut(id.0).expect("ids come from this tree");
-            push_line(&mut text, &path, inode, first.as_ref());
+            let line = Line { first: first.clone(), path: path.clone(), inode };
             if !matches!(inode.kind, Kind::Directory(_)) && first.is_none() {
                 *first = Some(path);
             }
-        }
-        text
+            line
+        })
     }
 
     /// Reads what [`Tree::to_listing`] wrote. Contents become [`Content::Stored`].
@@ -73,6 +96,42 @@ impl Tree {
             self.insert(&path, Inode { meta, kind: parse_kind(kind, detail)? })?;
         }
         Ok(())
+    }
+}
+
+/// What a line of a listing says.
+struct Line<'t> {
+    path: TreePath,
+    inode: &'t Inode,
+    /// The path under which the file stood before.
+    first: Option<TreePath>,
+}
+
+impl Line<'_> {
+    /// Whether the texts are equal, found without them.
+    fn says_the_same(&self, other: &Self) -> bool {
+        let same_kind = || match (&self.inode.kind, &other.inode.kind) {
+            (Kind::Directory(_), Kind::Directory(_)) => true,
+            (Kind::Regular(one), Kind::Regular(two)) => {
+                one.size() == two.size() && one.digest() == two.digest()
+            }
+            (one, two) => one == two,
+        };
+        self.path == other.path
+            && self.inode.meta == other.inode.meta
+            && self.first == other.first
+            && (self.first.is_some() || same_kind())
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        self.push(&mut text);
+        text.pop();
+        text
+    }
+
+    fn push(&self, text: &mut String) {
+        push_line(text, &self.path, self.inode, self.first.as_ref());
     }
 }
 
@@ -189,6 +248,37 @@ mod tests {
         let back = Tree::from_listing(&tree.to_listing()).unwrap();
         assert_eq!(back, tree);
         assert_eq!(back.hard_links().len(), 1);
+    }
+
+    #[test]
+    fn trees_differ_where_their_listings_do() {
+        let one = sample();
+        let changed = |change: &dyn Fn(&mut Tree)| {
+            let mut tree = sample();
+            change(&mut tree);
+            tree
+        };
+        let path = |text: &str| TreePath::parse(text).unwrap();
+        let (null, file) = (path("dev/null"), path("a\tb\\"));
+        let edits: [&dyn Fn(&mut Tree); 6] = [
+            &|tree| tree.get_mut(&null).unwrap().meta.mode = 0o600,
+            &|tree| tree.get_mut(&null).unwrap().kind = Kind::Fifo,
+            &|tree| tree.get_mut(&file).unwrap().kind = Kind::Regular(Content::empty()),
+            &|tree| assert!(tree.remove(&path("z"))),
+            &|tree| assert!(tree.remove(&path("dev/sda"))),
+            &|tree| {
+                let copy = tree.get(&file).unwrap().clone();
+                assert!(tree.remove(&path("z")));
+                tree.insert(&path("z"), copy).unwrap();
+            },
+        ];
+        assert_eq!(one.first_difference(&sample()), None);
+        for (number, edit) in edits.into_iter().enumerate() {
+            let other = changed(edit);
+            assert_ne!(one.to_listing(), other.to_listing(), "edit {number}");
+            assert!(one.first_difference(&other).is_some(), "edit {number}");
+            assert!(other.first_difference(&one).is_some(), "edit {number}");
+        }
     }
 
     #[test]

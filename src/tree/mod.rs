@@ -363,7 +363,7 @@ impl Tree {
 /// each other; the numbers of inodes do not matter. Contents are compared by digest.
 impl PartialEq for Tree {
     fn eq(&self, other: &Self) -> bool {
-        self.to_listing() == other.to_listing()
+        self.first_difference(other).is_none()
     }
 }
 
