@@ -57,7 +57,7 @@ impl Store {
             Found::Nothing | Found::Damaged => return Ok(Answer::Bad),
         };
         for digest in pack.digests() {
-            let slice = pack.find(&digest).expect("digests of a pack are found in it");
+            let (slice, _) = pack.find(&digest).expect("digests of a pack are found in it");
             if !is_whole(slice.open(&digest).and_then(|mut reader| drain(&mut reader)))? {
                 return Ok(Answer::Bad);
             }

@@ -42,10 +42,11 @@ impl Loaded {
         }
     }
 
-    /// Where a content is, and the key of its pack.
-    pub(super) fn find(&self, digest: &Digest) -> Option<(Digest, Slice)> {
+    /// The key of the pack that has a content, where that is, and its checksum.
+    pub(super) fn find(&self, digest: &Digest) -> Option<(Digest, Slice, Checksum)> {
         let pack = self.holders.get(digest)?;
-        Some((pack.key, pack.find(digest)?))
+        let (slice, checksum) = pack.find(digest)?;
+        Some((pack.key, slice, checksum))
     }
 
     /// The checksum of a content.

@@ -10,9 +10,10 @@
 //! damaged/      what was found to be damaged, kept for whoever wants to know why
 //! ```
 //!
-//! Nothing in the cache is trusted because it is there: everything is verified when it is read (but
-//! see [`Contents::open_unhashed`]), and what is damaged is put aside and counts as absent. So a killed build or a power cut leaves
-//! nothing that a later build believes, and nothing here has to wait for the disk. The cache is
+//! Nothing in the cache is trusted because it is there: everything is verified when it is read, by its
+//! digest or by the checksum in the index of its pack (but see [`Contents::open_unhashed`]), and what
+//! is damaged is put aside and counts as absent. So a killed build or a power cut leaves nothing that
+//! a later build believes, and nothing here has to wait for the disk. The cache is
 //! private to one user: whoever else could write into it could plant records.
 //!
 //! Nothing here knows what time it is: ages are compared with moments that the caller gives.
@@ -170,17 +171,17 @@ impl Store {
         drop(self.put_aside(&self.shared.packs, &key.to_string()));
     }
 
-    fn find_in_packs(&self, digest: &Digest) -> Option<(Digest, reader::Slice)> {
+    fn find_in_packs(&self, digest: &Digest) -> Option<(Digest, reader::Slice, Checksum)> {
         self.shared.loaded.read().unwrap_or_else(PoisonError::into_inner).find(digest)
     }
 }
 
 impl Contents for Store {
     fn open(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>> {
-        let Some((key, slice)) = self.find_in_packs(digest) else {
+        let Some((key, slice, checksum)) = self.find_in_packs(digest) else {
             return Ok(Box::new(self.open_object(digest)?));
         };
-        let opened = slice.open(digest);
+        let opened = slice.open_summed(digest, checksum);
         if opened.as_ref().is_err_and(is_damage) {
             self.put_pack_aside(&key);
         }
@@ -190,7 +191,7 @@ impl Contents for Store {
     fn open_unhashed(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>> {
         match self.find_in_packs(digest) {
             None => self.open(digest),
-            Some((key, slice)) => {
+            Some((key, slice, _)) => {
                 Ok(Box::new(FromPack { store: self, key, reader: slice.open_unhashed() }))
             }
         }

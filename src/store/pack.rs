@@ -275,10 +275,10 @@ impl Pack {
         Some(Place { checksum: Checksum::from_bytes(*checksum), offset, size })
     }
 
-    /// Finds a content.
-    pub(super) fn find(&self, digest: &Digest) -> Option<Slice> {
-        let Place { offset, size, .. } = self.find_place(digest)?;
-        Some(Slice { file: Arc::clone(&self.file), offset, size })
+    /// Finds a content, and its checksum.
+    pub(super) fn find(&self, digest: &Digest) -> Option<(Slice, Checksum)> {
+        let Place { checksum, offset, size } = self.find_place(digest)?;
+        Some((Slice { file: Arc::clone(&self.file), offset, size }, checksum))
     }
 
     /// The checksum of a content.

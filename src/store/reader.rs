@@ -6,6 +6,7 @@ use std::sync::Arc;
 use fs_err::File;
 use fs_err::os::unix::fs::FileExt;
 
+use crate::checksum::{Checksum, Summer};
 use crate::digest::{Digest, Hasher};
 
 /// Contents up to this size are verified before their first byte is handed out. Larger ones are
@@ -31,16 +32,25 @@ impl Slice {
 
     /// Opens the slice for reading, expecting `digest`.
     pub(super) fn open(self, digest: &Digest) -> io::Result<Verifying> {
+        self.verifying(*digest, None)
+    }
+
+    /// Opens the slice for reading, expecting the `checksum` that was taken together with `digest`.
+    pub(super) fn open_summed(self, digest: &Digest, checksum: Checksum) -> io::Result<Verifying> {
+        self.verifying(*digest, Some(checksum))
+    }
+
+    fn verifying(self, digest: Digest, checksum: Option<Checksum>) -> io::Result<Verifying> {
         if self.size > AT_ONCE {
-            let check = Some((Hasher::default(), *digest));
+            let check = Some(Box::new(Check::new(digest, checksum)));
             return Ok(Verifying::Streamed(Streamed { left: self.size, slice: self, check }));
         }
         let bytes = self.to_vec()?;
-        if Digest::of(&bytes) == *digest {
-            Ok(Verifying::Whole(io::Cursor::new(bytes)))
-        } else {
-            Err(damaged(digest))
-        }
+        let right = match checksum {
+            Some(checksum) => Checksum::of(&bytes) == checksum,
+            None => Digest::of(&bytes) == digest,
+        };
+        if right { Ok(Verifying::Whole(io::Cursor::new(bytes))) } else { Err(damaged(&digest)) }
     }
 
     /// Opens the slice for reading, whatever its digest is. That it is shorter than it should be is
@@ -73,18 +83,56 @@ impl Read for Verifying {
 pub(super) struct Streamed {
     slice: Slice,
     left: u64,
-    check: Option<(Hasher, Digest)>,
+    check: Option<Box<Check>>,
+}
+
+/// What bytes are verified by, as they come.
+#[derive(Debug)]
+struct Check {
+    digest: Digest,
+    sum: Sum,
+}
+
+#[derive(Debug)]
+enum Sum {
+    /// The digest itself.
+    Digest(Hasher),
+    /// The checksum that stands beside it.
+    Checksum(Box<Summer>, Checksum),
+}
+
+impl Check {
+    fn new(digest: Digest, checksum: Option<Checksum>) -> Self {
+        let sum = match checksum {
+            Some(checksum) => Sum::Checksum(Box::default(), checksum),
+            None => Sum::Digest(Hasher::default()),
+        };
+        Self { digest, sum }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        match &mut self.sum {
+            Sum::Digest(hasher) => hasher.update(bytes),
+            Sum::Checksum(summer, _) => summer.update(bytes),
+        }
+    }
+
+    /// Fails unless the bytes were the right ones.
+    fn finish(&self) -> io::Result<()> {
+        let right = match &self.sum {
+            Sum::Digest(hasher) => hasher.clone().finish() == self.digest,
+            Sum::Checksum(summer, expected) => summer.finish() == *expected,
+        };
+        if right { Ok(()) } else { Err(damaged(&self.digest)) }
+    }
 }
 
 impl Streamed {
-    /// Hashes the bytes that were read; `left` come after them.
-    fn hash(&mut self, bytes: &[u8], left: u64) -> io::Result<()> {
-        let Some((hasher, expected)) = &mut self.check else { return Ok(()) };
-        hasher.update(bytes);
-        if left == 0 && hasher.clone().finish() != *expected {
-            return Err(damaged(expected));
-        }
-        Ok(())
+    /// Verifies the bytes that were read; `left` come after them.
+    fn verify(&mut self, bytes: &[u8], left: u64) -> io::Result<()> {
+        let Some(check) = &mut self.check else { return Ok(()) };
+        check.update(bytes);
+        if left == 0 { check.finish() } else { Ok(()) }
     }
 }
 
@@ -107,7 +155,7 @@ impl Read for Streamed {
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         let left = self.left.saturating_sub(count as u64);
-        self.hash(buffer.get(..count).unwrap_or_default(), left)?;
+        self.verify(buffer.get(..count).unwrap_or_default(), left)?;
         self.left = left;
         Ok(count)
     }
@@ -143,9 +191,16 @@ mod tests {
             let mut all = Vec::new();
             slice(&bytes).open(&good).unwrap().read_to_end(&mut all).unwrap();
             assert_eq!(all, bytes);
+            let sum = Checksum::of(&bytes);
+            slice(&bytes).open_summed(&good, sum).unwrap().read_to_end(&mut all).unwrap();
+            assert_eq!(all, [&bytes[..], &bytes].concat());
             let mut exactly = vec![0; bytes.len()];
-            let read = slice(&bytes).open(&other).and_then(|mut r| r.read_exact(&mut exactly));
-            assert!(is_damage(&read.unwrap_err()), "{size}");
+            let wrong = Checksum::of(b"other");
+            let opened = [slice(&bytes).open(&other), slice(&bytes).open_summed(&good, wrong)];
+            for opened in opened {
+                let read = opened.and_then(|mut r| r.read_exact(&mut exactly));
+                assert!(is_damage(&read.unwrap_err()), "{size}");
+            }
         }
     }
 

@@ -19,8 +19,9 @@ use rustix::io::Errno;
 
 use super::attributes::{self, Attributes};
 use super::beside;
+use crate::checksum::{Checksum, Summer};
 use crate::crew;
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher, read_all};
 use crate::store::Error;
 use crate::store::folder::{Folder, parent_of};
 use crate::store::reader::Slice;
@@ -44,7 +45,7 @@ pub fn read(directory: &Path, threads: NonZeroUsize) -> Result<(Tree, DirectoryC
     let mut digests: BTreeMap<TreePath, Hashed> = hashed.into_iter().flatten().collect();
     let mut by_digest = BTreeMap::new();
     for (path, hashed) in &digests {
-        by_digest.entry(hashed.digest).or_insert_with(|| path.clone());
+        by_digest.entry(hashed.digest).or_insert_with(|| (path.clone(), hashed.checksum));
     }
     let mut tree = build(found, &mut digests)?;
     merge(directory, &own, &mut tree)?;
@@ -196,6 +197,7 @@ fn size_of(stat: &Stat) -> u64 {
 /// What reading a file has told.
 struct Hashed {
     digest: Digest,
+    checksum: Checksum,
     size: u64,
     attributes: Attributes,
 }
@@ -210,7 +212,12 @@ fn hash_file(folder: &Folder, found: &Found) -> Result<Hashed, Error> {
     let name = OsStr::from_bytes(found.path.name().unwrap_or_default());
     let (mut file, stat) = open_file(folder, name)?;
     let failed = |error: io::Error| Error::disk("read", folder.path_of(name))(error);
-    let (digest, size) = Digest::of_reader(&mut file).map_err(failed)?;
+    let (mut hasher, mut summer) = (Hasher::default(), Summer::default());
+    let take = |bytes: &[u8]| {
+        hasher.update(bytes);
+        summer.update(bytes);
+    };
+    let size = read_all(&mut file, take).map_err(failed)?;
     let attributes = attributes::read(&file).map_err(|errno| failed(errno.into()))?;
     let after = rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?;
     let key =
@@ -218,7 +225,7 @@ fn hash_file(folder: &Folder, found: &Found) -> Result<Hashed, Error> {
     if key(&stat) != key(&found.stat) || key(&after) != key(&stat) || size != size_of(&stat) {
         return Err(Error::Changed { path: folder.path_of(name) });
     }
-    Ok(Hashed { digest, size, attributes })
+    Ok(Hashed { digest: hasher.finish(), checksum: summer.finish(), size, attributes })
 }
 
 fn open_file(folder: &Folder, name: &OsStr) -> Result<(File, Stat), Error> {
@@ -244,7 +251,7 @@ fn build(found: Vec<Found>, hashed: &mut BTreeMap<TreePath, Hashed>) -> Result<T
         let mut meta = meta_of(&stat, attributes);
         let kind = match kind {
             FileType::RegularFile => {
-                let Some(Hashed { digest, size, attributes }) = hashed.remove(&path) else {
+                let Some(Hashed { digest, size, attributes, .. }) = hashed.remove(&path) else {
                     return Err(Error::Changed { path: path.to_string().into() });
                 };
                 meta.xattrs = attributes;
@@ -299,12 +306,13 @@ fn merge(directory: &Path, own: &Stat, tree: &mut Tree) -> Result<(), Error> {
 #[derive(Debug)]
 pub struct DirectoryContents {
     top: Folder,
-    by_digest: BTreeMap<Digest, TreePath>,
+    by_digest: BTreeMap<Digest, (TreePath, Checksum)>,
 }
 
 impl DirectoryContents {
     fn slice(&self, digest: &Digest) -> io::Result<Slice> {
-        let path = self.by_digest.get(digest).ok_or_else(|| crate::store::unknown(digest))?;
+        let known = self.by_digest.get(digest);
+        let (path, _) = known.ok_or_else(|| crate::store::unknown(digest))?;
         let opened =
             open_directory(&self.top, &path.parent().unwrap_or_default()).and_then(|folder| {
                 open_file(&folder, OsStr::from_bytes(path.name().unwrap_or_default()))
@@ -321,5 +329,9 @@ impl Contents for DirectoryContents {
 
     fn open_unhashed(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>> {
         Ok(Box::new(self.slice(digest)?.open_unhashed()))
+    }
+
+    fn checksum(&self, digest: &Digest) -> Option<Checksum> {
+        self.by_digest.get(digest).map(|(_, checksum)| *checksum)
     }
 }
