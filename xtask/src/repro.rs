@@ -1,8 +1,9 @@
 //! The same recipe, lock and epoch, built twice under conditions as different as possible.
 //!
 //! The second build has another time, folder, cache, umask, locale, time zone, user (an ordinary
-//! one without subordinate ids) and number of processors; where a directory is packed, its entries
-//! are in another order. Rootfs listing, image and initrd must not differ in one byte.
+//! one without subordinate ids), number of processors, host name, resolver and environment (K5: what
+//! of them came into a guest would differ); where a directory is packed, its entries are in another
+//! order. Rootfs listing, image and initrd must not differ in one byte.
 
 use std::num::NonZeroUsize;
 use std::os::unix::fs::PermissionsExt;
@@ -22,6 +23,18 @@ const ORDINARY_USER: &str = "65534";
 const DEBIAN: &str = r#"
 distribution = "debian"
 version = "bookworm"
+"#;
+
+/// Another machine: a name, a resolver and hosts that no other one has, for what follows.
+const ELSEWHERE: &str = r#"
+hostname canary-host
+echo "nameserver 192.0.2.53 # canary" > "$0/resolv.conf"
+echo "192.0.2.80 canary-host" > "$0/hosts"
+for file in resolv.conf hosts; do
+  test ! -e "/etc/$file" || mount --bind "$0/$file" "$(realpath "/etc/$file")"
+done
+umask 077
+exec "$@"
 "#;
 
 /// Verb, name, further options.
@@ -196,11 +209,14 @@ impl Side {
             command.current_dir(&self.folder);
             return command;
         }
-        let mut command = peer::start("setpriv");
-        command.args(["--reuid", user, "--regid", user, "--clear-groups"]);
-        command.args(["taskset", "1", "faketime", "2031-03-04 05:06:07"]);
-        command.args(["sh", "-c", "umask 077; exec \"$0\" \"$@\""]).arg(program);
+        let mut command = peer::start("unshare");
+        command.args(["--uts", "--mount", "sh", "-ec", ELSEWHERE]).arg(&self.folder);
+        command.args(["setpriv", "--reuid", user, "--regid", user, "--clear-groups"]);
+        command.args(["taskset", "1", "faketime", "2031-03-04 05:06:07"]).arg(program);
         command.env("TZ", "Pacific/Kiritimati").env("LC_ALL", "tr_TR.UTF-8");
+        for name in ["USER", "LOGNAME", "HOSTNAME", "EMAIL", "DEBEMAIL", "CANARY"] {
+            command.env(name, "canary");
+        }
         command.env("HOME", &self.folder).current_dir(&self.folder);
         command
     }
