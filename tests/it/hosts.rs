@@ -55,6 +55,41 @@ fn f19_odd_hosts_make_the_same_bytes() {
     }
 }
 
+/// All that is mounted is read-only, but for the working directory and what kernels speak through.
+const READ_ONLY: &str = r#"
+here=$(pwd -P)
+mount --bind "$here" "$here"
+cut -d ' ' -f 5 /proc/self/mountinfo | while read -r point; do
+  case "$point" in
+    "$here" | /proc | /proc/* | /sys | /sys/* | /dev | /dev/pts) ;;
+    *) mount -o remount,bind,ro "$point" || exit 77 ;;
+  esac
+done
+cd "$here"
+if touch ../written 2>/dev/null; then exit 78; fi
+exec "$@"
+"#;
+
+#[test]
+fn nothing_is_written_but_into_the_folders_that_were_given() {
+    let Some(repository) = repository("1", SCRIPT) else { return };
+    let is_root = rustix::process::geteuid().is_root();
+    let own: &[&str] = if is_root { &[] } else { &["--user", "--map-root-user"] };
+    let prefix = [&["unshare", "--mount"], own, &["sh", "-ec", READ_ONLY, "sh"]].concat();
+    for verb in ["rootfs", "image", "initrd"] {
+        let tiny = Tiny::of(&repository);
+        let output = under(&prefix, &tiny.osbuilder(verb)).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        if output.status.code() == Some(77) || told.contains("unshare failed") {
+            judge::skip(&told);
+            return;
+        }
+        assert!(output.status.success(), "{verb}: {told}");
+        let names = tiny.names("out");
+        assert!(names.iter().any(|name| name == "guest"), "{verb}: {names:?}");
+    }
+}
+
 #[test]
 fn s18_a_host_that_forbids_user_namespaces_is_refused_and_the_setting_is_named() {
     let Some(repository) = repository("1", SCRIPT) else { return };
