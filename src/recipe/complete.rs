@@ -51,7 +51,8 @@ pub(super) fn complete(
     let architecture = place.as_ref().map(|(_, _, architecture)| *architecture);
     let dax_header_asked = layer.image.dax_header.as_ref().is_some_and(|given| given.value);
     let image = completer.image(layer.image, architecture);
-    let sources = completer.sources(layer.sources, architecture);
+    let here = place.as_ref().map(|(distro, _, architecture)| (*distro, *architecture));
+    let sources = completer.sources(layer.sources, here);
     let family = place.as_ref().map(|(distro, ..)| distro.family);
     let packages = completer.packages(layer.packages, family);
     let plain_chroot = layer.plain_chroot.is_some_and(|given| given.value);

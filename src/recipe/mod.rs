@@ -549,6 +549,19 @@ mod tests {
     }
 
     #[test]
+    fn components_are_refused_where_an_archive_has_none_unless_a_variable_names_them() {
+        let options = Options { components: vec!["universe".into()], ..probe() };
+        let ask = |distribution: &str, options: &Options, variables: &[_]| {
+            let file = format!("distribution = {distribution:?}\n");
+            request(Some(&file), variables, options)
+        };
+        assert!(ask("ubuntu", &options, &[]).is_ok());
+        let message = ask("fedora", &options, &[]).unwrap_err();
+        assert_eq!(message, "--component: an archive of Fedora has no components");
+        assert!(ask("fedora", &probe(), &[("REPO_COMPONENTS", "main")]).is_ok());
+    }
+
+    #[test]
     fn k4_what_only_a_measured_image_has_is_asked_for_with_measured() {
         let salt = Options { salt: Some("00".into()), ..probe() };
         let variant = Options { variant: Some("base".into()), ..probe() };

@@ -1,17 +1,21 @@
 //! Where packages come from: mirrors, repositories, components and suites, each checked to be one.
 
 use super::Completer;
-use crate::distro::Architecture;
+use crate::distro::{Architecture, Distro};
 use crate::recipe::Sources;
 use crate::recipe::layer::SourceLayer;
-use crate::recipe::mistake::Given;
+use crate::recipe::mistake::{Given, Origin};
 
 impl Completer<'_> {
     pub(super) fn sources(
         &mut self,
         layer: SourceLayer,
-        architecture: Option<Architecture>,
+        place: Option<(&Distro, Architecture)>,
     ) -> Sources {
+        if let Some((distro, _)) = place {
+            self.check_has_components(distro, &layer.components);
+        }
+        let architecture = place.map(|(_, architecture)| architecture);
         let x86 = architecture == Some(Architecture::X86_64) && !layer.mirrors_x86_64.is_empty();
         let mirrors = if x86 { layer.mirrors_x86_64 } else { layer.mirrors };
         Sources {
@@ -22,6 +26,17 @@ impl Completer<'_> {
             extra_suites: self.all(layer.extra_suites, check_archive_path),
             release_only: layer.release_only.is_some_and(|given| given.value),
             insecure: layer.insecure.is_some_and(|given| given.value),
+        }
+    }
+
+    /// A variable may be there for other builds: in Kata's builder it is Ubuntu's and no other's.
+    fn check_has_components(&mut self, distro: &Distro, given: &[Given<String>]) {
+        let is_meant = |given: &&Given<String>| !matches!(given.origin, Origin::Variable(_));
+        if distro.components.is_empty()
+            && let Some(given) = given.iter().find(is_meant)
+        {
+            let message = format!("an archive of {} has no components", distro.title);
+            self.mistakes.add(&given.origin, message);
         }
     }
 
