@@ -407,7 +407,7 @@ pub(super) struct VerifyArguments {
     /// That signature [default: root_hash_VARIANT.p7s beside the --params-file]
     #[arg(long, value_name = "FILE", requires = "root_hash_certificate")]
     pub(super) root_hash_signature: Option<PathBuf>,
-    /// The configuration.toml of Kata's runtime: it must fit the image
+    /// The configuration.toml of Kata's runtime: it, and config.d beside it, must fit the image
     #[arg(long, value_name = "FILE")]
     pub(super) runtime_config: Option<PathBuf>,
     /// Put the verified parameters into that configuration instead

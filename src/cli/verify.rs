@@ -1,5 +1,6 @@
 //! `osbuilder verify`: whether an image or initrd is what it should be.
 
+use std::collections::BTreeSet;
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -9,7 +10,7 @@ use std::process::ExitCode;
 use osbuilder::digest::{Digest, parse_hex};
 use osbuilder::event::Event;
 use osbuilder::image::verity::{Parameters, Signatory};
-use osbuilder::inspect::{self, Claim, Measurement, Runtime, Severity, Verdict};
+use osbuilder::inspect::{self, Claim, DropIn, Measurement, Runtime, Severity, Verdict};
 use osbuilder::store::Output;
 use rustix::fs::{Gid, Mode, Uid};
 
@@ -52,6 +53,26 @@ pub(super) fn run(arguments: &VerifyArguments, session: &Session) -> Result<Exit
 
 fn request(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
     Failure::new(Kind::Request, error)
+}
+
+/// The files of `config.d` beside a configuration, all of which its runtime reads.
+fn drop_ins(configuration: &Path) -> Result<Vec<DropIn>, Failure> {
+    let folder = configuration.with_file_name("config.d");
+    let entries = match fs_err::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(request(error)),
+    };
+    let paths: io::Result<BTreeSet<PathBuf>> =
+        entries.map(|entry| entry.map(|entry| entry.path())).collect();
+    let read = |path: &PathBuf| {
+        let named = |error| {
+            let failure = request(error);
+            failure.hint(format!("it is in {}", printable(&path.display().to_string())))
+        };
+        DropIn::parse(&read_text(path)?).map_err(named)
+    };
+    paths.map_err(request)?.iter().map(read).collect()
 }
 
 fn read_text(path: &Path) -> Result<String, Failure> {
@@ -181,6 +202,8 @@ struct Configuration {
     /// Where it is; no symbolic link.
     path: PathBuf,
     text: String,
+    drop_ins: Vec<DropIn>,
+    /// What both say together.
     runtime: Runtime,
     /// What was put into it.
     parameters: Option<Parameters>,
@@ -190,14 +213,15 @@ impl Configuration {
     fn read(path: &Path) -> Result<Self, Failure> {
         let path = fs_err::canonicalize(path).map_err(request)?;
         let text = read_text(&path)?;
-        let runtime = Runtime::parse(&text).map_err(request)?;
-        Ok(Self { path, text, runtime, parameters: None })
+        let drop_ins = drop_ins(&path)?;
+        let runtime = Runtime::with_drop_ins(&text, &drop_ins).map_err(request)?;
+        Ok(Self { path, text, drop_ins, runtime, parameters: None })
     }
 
     /// Puts parameters into every line that has some; the disk stays as it is.
     fn put(&mut self, parameters: &Parameters) -> Result<(), Failure> {
         self.text = Runtime::rewrite(&self.text, parameters).map_err(request)?;
-        self.runtime = Runtime::parse(&self.text).map_err(request)?;
+        self.runtime = Runtime::with_drop_ins(&self.text, &self.drop_ins).map_err(request)?;
         self.parameters = Some(parameters.clone());
         Ok(())
     }

@@ -28,7 +28,7 @@ pub use extension::{extension, is_extension};
 pub use leaks::leaks;
 pub use listing::{Line, lines};
 pub use packages::{Manager, NO_ARCHITECTURE, Package, packages, packages_of};
-pub use runtime::{BadRuntime, Hypervisor, Runtime};
+pub use runtime::{BadRuntime, DropIn, Hypervisor, Runtime};
 pub use verdict::{Claim, Finding, Measurement, Verdict, verify};
 
 use crate::digest::Digest;

@@ -2,7 +2,8 @@
 //!
 //! `configuration.toml` has a table for each hypervisor (`[hypervisor.qemu]`). What counts here:
 //! `image`, `initrd`, `rootfs_type`, `disable_image_nvdimm` (which `confidential_guest` overrules),
-//! `kernel_verity_params`. Rewriting changes the lines of the last of these and nothing else: comments
+//! `kernel_verity_params`. The files of `config.d` beside it, in the order of their names, replace what
+//! they name and leave the rest. Rewriting changes the lines of the last of these and nothing else: comments
 //! and order stay.
 
 use toml::{Table, Value};
@@ -60,7 +61,20 @@ impl Runtime {
     /// # Errors
     /// [`BadRuntime::Syntax`], [`BadRuntime::NoHypervisor`].
     pub fn parse(text: &str) -> Result<Self, BadRuntime> {
-        let document: Table = text.parse().map_err(BadRuntime::Syntax)?;
+        Self::of(&table(text)?)
+    }
+
+    /// Reads a configuration and the files that replace parts of it, in their order.
+    ///
+    /// # Errors
+    /// As [`Runtime::parse`], of the configuration.
+    pub fn with_drop_ins(text: &str, drop_ins: &[DropIn]) -> Result<Self, BadRuntime> {
+        let mut document = table(text)?;
+        drop_ins.iter().for_each(|drop_in| replace(&mut document, &drop_in.0));
+        Self::of(&document)
+    }
+
+    fn of(document: &Table) -> Result<Self, BadRuntime> {
         let tables = document.get("hypervisor").and_then(Value::as_table);
         let tables = tables.filter(|tables| !tables.is_empty()).ok_or(BadRuntime::NoHypervisor)?;
         let hypervisors = tables.iter().filter_map(|(name, value)| {
@@ -122,6 +136,34 @@ impl Runtime {
     }
 }
 
+/// A file of `config.d`.
+#[derive(Debug, Clone)]
+pub struct DropIn(Table);
+
+impl DropIn {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// [`BadRuntime::Syntax`].
+    pub fn parse(text: &str) -> Result<Self, BadRuntime> {
+        table(text).map(Self)
+    }
+}
+
+fn table(text: &str) -> Result<Table, BadRuntime> {
+    text.parse().map_err(BadRuntime::Syntax)
+}
+
+/// Replaces values by those of `newer`; tables keep what it does not name.
+fn replace(older: &mut Table, newer: &Table) {
+    for (key, value) in newer {
+        match (older.get_mut(key), value) {
+            (Some(Value::Table(older)), Value::Table(newer)) => replace(older, newer),
+            _ => drop(older.insert(key.clone(), value.clone())),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +173,22 @@ mod tests {
     const LINE: &str = "root_hash=\
         0000000000000000000000000000000000000000000000000000000000000001,salt=ab01,\
         data_blocks=64000,data_block_size=4096,hash_block_size=4096";
+
+    #[test]
+    fn files_beside_it_replace_what_they_name_each_after_the_other() {
+        let drop_ins = [
+            "[hypervisor.qemu]\nrootfs_type = \"ext4\"\nkernel_verity_params = \"one\"\n",
+            "[hypervisor.qemu]\nkernel_verity_params = \"two\"\n[hypervisor.clh]\nimage = \"y\"\n",
+        ];
+        let drop_ins = drop_ins.map(|text| DropIn::parse(text).unwrap());
+        let runtime = Runtime::with_drop_ins(TEXT, &drop_ins).unwrap();
+        let [clh, qemu] = &runtime.hypervisors[..] else { panic!("{runtime:?}") };
+        assert!(clh.has_image && clh.parameters.is_none());
+        assert!(qemu.has_image && qemu.root_type == "ext4");
+        assert_eq!(qemu.parameters.as_deref(), Some("two"));
+        let plain = Runtime::with_drop_ins(TEXT, &[]).unwrap();
+        assert_eq!(plain, Runtime::parse(TEXT).unwrap());
+    }
 
     #[test]
     fn a_configuration_says_what_it_expects() {

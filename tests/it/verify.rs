@@ -198,6 +198,32 @@ fn k4_a_rewritten_configuration_keeps_its_links_its_mode_and_its_owner() {
 }
 
 #[test]
+fn k4_what_replaces_parts_of_a_configuration_counts_too() {
+    let shop = Shop::new();
+    shop.image("x.img", MEASURED);
+    let table = "[hypervisor.qemu]\nimage = \"x\"\n";
+    let text = |line: &str| format!("{table}kernel_verity_params = \"{line}\"\n");
+    fs_err::write(shop.path("configuration.toml"), text("")).unwrap();
+    let verify = |more: &[&str], status| {
+        let with = ["verify", "x.img", "--params-file", "root_hash_base.txt", "--runtime-config"];
+        shop.told(&[&with[..], &["configuration.toml"], more].concat(), status)
+    };
+    verify(&[], 1);
+    let good = fs_err::read_to_string(shop.path("root_hash_base.txt")).unwrap();
+    fs_err::create_dir(shop.path("config.d")).unwrap();
+    fs_err::write(shop.path("config.d/50-image.toml"), text(good.trim())).unwrap();
+    verify(&[], 0);
+    // The later file counts, also against what would be written into the configuration.
+    let other = good.trim().replacen("data_block_size=4096", "data_block_size=512", 1);
+    fs_err::write(shop.path("config.d/60-old.toml"), text(&other)).unwrap();
+    let told = verify(&["--rewrite"], 1);
+    assert!(told.contains("the configuration was left as it was"), "{told}");
+    fs_err::write(shop.path("config.d/60-old.toml"), "[hypervisor").unwrap();
+    let told = verify(&[], 2);
+    assert!(told.contains("config.d/60-old.toml"), "{told}");
+}
+
+#[test]
 fn k4_a_configuration_whose_owner_cannot_be_kept_is_named_and_stays() {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt as _;
